@@ -1,0 +1,35 @@
+//! The mathematics and formats of the transparency log: RFC 6962 tree, C2SP checkpoints, leaves, proofs, exports.
+//!
+//! Pure: no I/O, no clock, no transport. `store` keeps what this computes; `trust` signs through [`CheckpointSigner`].
+
+use crate::{domain::Receipt, error::Result};
+
+/// Signs checkpoints with the log's key (C2SP signed-note, Ed25519). Implemented by `trust`.
+pub trait CheckpointSigner: Send + Sync + std::fmt::Debug {
+    /// The log's origin, which is also the key's name.
+    fn origin(&self) -> &str;
+    /// The raw 32-byte Ed25519 public key.
+    fn public_key(&self) -> [u8; 32];
+    /// The 64-byte Ed25519 signature of `message`.
+    fn sign(&self, message: &[u8]) -> Result<[u8; 64]>;
+}
+
+/// Evidence that an entry is durable. Whatever releases data takes one by value (P1).
+///
+/// Only `store/writer.rs` makes it, after the commit; `tests/it/layering.rs` holds that.
+#[derive(Debug)]
+pub struct Committed {
+    receipt: Receipt,
+}
+
+impl Committed {
+    /// Attests that the entry of `receipt` has been committed durably.
+    pub const fn after_commit(receipt: Receipt) -> Self {
+        Self { receipt }
+    }
+
+    /// Where the entry stands.
+    pub const fn receipt(&self) -> &Receipt {
+        &self.receipt
+    }
+}

@@ -1,0 +1,1 @@
+//! The HTTP listeners: health and metrics for operators, public keys and checkpoints for everyone.

@@ -1,0 +1,1 @@
+//! The governed query engine: the only home of DataFusion.

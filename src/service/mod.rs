@@ -1,0 +1,1 @@
+//! Use cases: authorise, load, decide, then write and audit in one transaction.

@@ -1,0 +1,1 @@
+//! Who is calling, and what the hub signs: keys, certificate authority, TLS, tokens, grants, acts.
