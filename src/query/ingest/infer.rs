@@ -18,8 +18,6 @@ pub(super) struct Seen {
     kinds: u8,
     whole_digits: usize,
     scale: usize,
-    /// Whether a cell was empty.
-    pub nulls: bool,
 }
 
 const BOOLEAN: u8 = 1;
@@ -31,11 +29,9 @@ const TIMESTAMP: u8 = 32;
 const TEXT: u8 = 64;
 
 impl Seen {
-    /// Takes one cell into account; an empty one is a null.
+    /// Takes one cell into account; an empty one is a null and says nothing.
     pub(super) fn add(&mut self, cell: &str) {
-        if cell.is_empty() {
-            self.nulls = true;
-        } else if self.kinds & TEXT == 0 {
+        if !cell.is_empty() && self.kinds & TEXT == 0 {
             self.kinds |= self.kind(cell);
         }
     }
@@ -208,7 +204,9 @@ mod tests {
 
     fn infer(cells: &[&str]) -> String {
         let mut seen = Seen::default();
-        cells.iter().for_each(|cell| seen.add(cell));
+        for cell in cells {
+            seen.add(cell);
+        }
         seen.column_type().to_string()
     }
 

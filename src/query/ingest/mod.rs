@@ -109,6 +109,7 @@ pub struct Ingested {
 /// Fails with `UPLOAD_MALFORMED` at a line (for Parquet the row, or 0 for the file as a whole), with
 /// `UPLOAD_TOO_LARGE`, with `INVALID_ARGUMENT` where the file and the instructions do not fit, or with
 /// `ALREADY_EXISTS` if there is a file at `target`.
+#[expect(clippy::implicit_hasher, reason = "the map is kept and grown: a foreign hasher would be no use")]
 pub fn ingest(
     source: Source<'_>,
     instructions: &Instructions<'_>,

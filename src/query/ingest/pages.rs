@@ -32,7 +32,7 @@ pub(super) fn check(file: &File, metadata: &ParquetMetaData) -> Result<(), Strin
         let mut held = 0_i64;
         for column in group.columns() {
             check_codec(column.compression())?;
-            held = held.saturating_add(check_chunk(file, column).map_err(|error| match error.kind() {
+            held = held.saturating_add(chunk(file, column).map_err(|error| match error.kind() {
                 io::ErrorKind::InvalidData => error.to_string(),
                 _ => "a page header cannot be read".to_owned(),
             })?);
@@ -52,12 +52,16 @@ fn check_codec(codec: Compression) -> Result<(), String> {
     }
 }
 
-/// Walks one column chunk; returns the bytes of its largest page and of its dictionary.
-fn check_chunk(file: &File, column: &ColumnChunkMetaData) -> io::Result<i64> {
+fn chunk(file: &File, column: &ColumnChunkMetaData) -> io::Result<i64> {
     let start = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
-    let (Ok(mut offset), Ok(mut remaining)) = (u64::try_from(start), u64::try_from(column.compressed_size())) else {
-        return Err(invalid("a column chunk has a negative place"));
-    };
+    match (u64::try_from(start), u64::try_from(column.compressed_size())) {
+        (Ok(offset), Ok(length)) => check_pages(file, offset, length),
+        _ => Err(invalid("a column chunk has a negative place")),
+    }
+}
+
+/// Walks the pages in `remaining` bytes from `offset`; returns the bytes of the largest and of the dictionary.
+fn check_pages(file: &File, mut offset: u64, mut remaining: u64) -> io::Result<i64> {
     let (mut largest, mut dictionaries) = (0_i64, 0_i64);
     let mut input = BufReader::with_capacity(512, file);
     while remaining > 0 {
@@ -202,6 +206,24 @@ mod tests {
         let page = page(&header).unwrap();
         assert_eq!((page.uncompressed, page.compressed, page.values), (Some(300), Some(3), 5));
         assert_eq!((page.encoding, page.dictionary), (DELTA_BYTE_ARRAY, false));
+    }
+
+    #[test]
+    fn a_page_that_announces_too_much_is_refused_before_anything_is_allocated() {
+        let announce = |size: [u8; 5], values: [u8; 5]| {
+            let mut file = tempfile::tempfile().unwrap();
+            let mut bytes = vec![0x15, 0, 0x15];
+            bytes.extend(size);
+            bytes.extend([0x15, 2, 0x2c, 0x15]);
+            bytes.extend(values);
+            bytes.extend([0, 0, b'x']);
+            std::io::Write::write_all(&mut file, &bytes).unwrap();
+            check_pages(&file, 0, u64::try_from(bytes.len()).unwrap()).map_err(|error| error.to_string())
+        };
+        let (small, great) = ([0x80, 0x80, 0x80, 0x80, 0], [0xfe, 0xff, 0xff, 0xff, 0x0f]);
+        assert_eq!(announce(small, small), Ok(0));
+        assert_eq!(announce(great, small), Err("a page is too large".to_owned()));
+        assert_eq!(announce(small, great), Err("a page is too large".to_owned()));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use datafusion::parquet::{
         ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
     },
     errors::ParquetError,
+    file::metadata::RowGroupMetaData,
 };
 
 use super::{
@@ -89,7 +90,7 @@ fn check_announced(metadata: &ArrowReaderMetadata, limits: &Limits) -> Result<()
     if exceeds(footer.file_metadata().num_rows(), limits.max_rows) {
         return Err(too_large(limits.max_rows, "rows"));
     }
-    let announced = footer.row_groups().iter().map(|group| group.total_byte_size()).fold(0, i64::saturating_add);
+    let announced = footer.row_groups().iter().map(RowGroupMetaData::total_byte_size).fold(0, i64::saturating_add);
     if exceeds(announced, limits.max_bytes) {
         return Err(too_large(limits.max_bytes, "bytes"));
     }

@@ -158,7 +158,7 @@ impl Cell {
                     self.grow(record, b"\"", bounds)?;
                     self.state = State::Quoted;
                 }
-                (State::CarriageReturn, b'\n') | (State::CellStart | State::Bare | State::QuoteInQuoted, b'\n') => {
+                (State::CarriageReturn | State::CellStart | State::Bare | State::QuoteInQuoted, b'\n') => {
                     self.close(record, bounds, *line)?;
                     *line += 1;
                     return Ok((at, true));

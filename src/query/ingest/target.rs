@@ -176,7 +176,7 @@ impl Place {
     fn publish(mut self) -> io::Result<()> {
         fs::rename(&self.temporary, &self.path)?;
         let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let durable = File::open(parent.unwrap_or(Path::new("."))).and_then(|directory| directory.sync_all());
+        let durable = File::open(parent.unwrap_or_else(|| Path::new("."))).and_then(|directory| directory.sync_all());
         if durable.is_err() {
             // Whoever asked is told that it failed, so nothing may stand there.
             let _ = fs::remove_file(&self.path);

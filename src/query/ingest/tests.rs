@@ -12,7 +12,7 @@ use arrow::{
 };
 use datafusion::parquet::{
     arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder},
-    basic::Compression,
+    basic::{Compression, Encoding, GzipLevel, ZstdLevel},
     file::properties::WriterProperties,
 };
 
@@ -133,6 +133,16 @@ fn a_csv_becomes_typed_columns_with_roles_and_exact_values() {
 }
 
 #[test]
+fn the_real_communes_are_taken_as_they_are() {
+    let bench = Bench::new();
+    let ingested = bench.csv(include_str!("../../../data/communes-occitanie.csv")).unwrap();
+    assert_eq!(ingested.rows, 4_446);
+    let types: Vec<_> = ingested.columns.iter().map(|c| (c.name.as_str(), c.data_type.to_string())).collect();
+    assert!(types.contains(&("code_insee", "string".into())) && types.contains(&("population", "int64".into())));
+    println!("{types:?}");
+}
+
+#[test]
 fn digests_and_size_are_those_of_the_files() {
     let bench = Bench::new();
     let ingested = bench.csv("a\n1\n").unwrap();
@@ -247,7 +257,7 @@ fn parquet_types_are_mapped_and_dictionaries_unpacked() {
         ("y", Arc::new(arrow::array::Date32Array::from(vec![1]))),
         ("b", Arc::new(arrow::array::BooleanArray::from(vec![true]))),
     ];
-    for codec in [Compression::SNAPPY, Compression::ZSTD(Default::default()), Compression::UNCOMPRESSED] {
+    for codec in [Compression::SNAPPY, Compression::ZSTD(ZstdLevel::default()), Compression::UNCOMPRESSED] {
         let ingested = bench.parquet(columns.clone(), codec).unwrap();
         let types: Vec<_> = ingested.columns.iter().map(|c| c.data_type.to_string()).collect();
         let expected = ["int64", "float64", "decimal(20,3)", "string", "timestamp", "timestamp", "date", "boolean"];
@@ -269,9 +279,24 @@ fn parquet_of_another_kind_is_refused_by_its_column() {
     let great: ArrayRef = Arc::new(UInt64Array::from(vec![u64::MAX]));
     let error = bench.parquet(vec![("great", great)], Compression::SNAPPY).unwrap_err();
     assert!(malformed(&error).1.contains("`great`"));
+}
+
+#[test]
+fn codecs_and_encodings_without_a_bound_are_refused() {
+    let bench = Bench::new();
     let number: ArrayRef = Arc::new(Int32Array::from(vec![1]));
-    let error = bench.parquet(vec![("n", number)], Compression::GZIP(Default::default())).unwrap_err();
+    let error = bench.parquet(vec![("n", number)], Compression::GZIP(GzipLevel::default())).unwrap_err();
     assert!(malformed(&error).1.contains("codecs"));
+
+    let words: ArrayRef = Arc::new(StringArray::from(vec!["a", "ab"]));
+    let batch = RecordBatch::try_from_iter([("w", words)]).unwrap();
+    let properties =
+        WriterProperties::builder().set_dictionary_enabled(false).set_encoding(Encoding::DELTA_BYTE_ARRAY).build();
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    assert!(malformed(&bench.run(bytes, Format::Parquet).unwrap_err()).1.contains("DELTA_BYTE_ARRAY"));
 }
 
 #[test]
@@ -280,7 +305,7 @@ fn a_small_parquet_that_decodes_to_much_is_refused() {
     bench.limits.max_bytes = 8 << 20;
     // One dictionary value, repeated: 60 KB on disk announce little and decode to 600 MB.
     let words: ArrayRef = Arc::new(StringArray::from(vec!["w".repeat(60_000); 10_000]));
-    let bytes = parquet(vec![("w", words)], Compression::ZSTD(Default::default()));
+    let bytes = parquet(vec![("w", words)], Compression::ZSTD(ZstdLevel::default()));
     assert!(bytes.len() < 100_000, "{}", bytes.len());
     assert_eq!(bench.run(bytes, Format::Parquet).unwrap_err().reason(), Reason::UploadTooLarge);
     let long: ArrayRef = Arc::new(StringArray::from(vec!["w".to_owned(), "w".repeat(65_537)]));
@@ -292,7 +317,7 @@ fn a_small_parquet_that_decodes_to_much_is_refused() {
 fn text_that_is_split_keeps_every_row_in_order() {
     let bench = Bench::new();
     let words: ArrayRef = Arc::new((0..5_000).map(|n| Some(format!("{n:0>20000}"))).collect::<StringArray>());
-    let ingested = bench.parquet(vec![("w", words)], Compression::ZSTD(Default::default())).unwrap();
+    let ingested = bench.parquet(vec![("w", words)], Compression::ZSTD(ZstdLevel::default())).unwrap();
     assert_eq!(ingested.rows, 5_000);
     let batch = bench.read();
     let words = batch["w"].as_string::<i32>();
@@ -300,7 +325,7 @@ fn text_that_is_split_keeps_every_row_in_order() {
 }
 
 #[test]
-fn no_damaged_parquet_panics_or_leaves_a_file() {
+fn damaged_parquet_never_panics_and_never_leaves_half_a_file() {
     let bench = Bench::keyed("p");
     let keys: ArrayRef = Arc::new((0..300).map(|n| Some(format!("k{}", n % 7))).collect::<StringArray>());
     let numbers: ArrayRef = Arc::new((0..300).collect::<Int32Array>());
@@ -315,7 +340,8 @@ fn no_damaged_parquet_panics_or_leaves_a_file() {
             refused += 1;
         }
     }
-    assert!(refused > good.len() / 3, "{refused} of {}", good.len());
+    // The rest lies in values and statistics, which carry no checksum.
+    assert!(refused > 200, "{refused} of {}", good.len());
     for length in [0, 3, 8, good.len() / 2, good.len() - 1] {
         assert!(bench.run(&good[..length], Format::Parquet).is_err());
     }
