@@ -21,27 +21,44 @@ const MAX_PAGE: i64 = 256 << 20;
 const MAX_HELD: i64 = 1 << 30;
 /// Most values of a page: some decoders keep four bytes for each, whatever they take in the file.
 const MAX_VALUES: i64 = 32 << 20;
+/// Most values of a dictionary: each is kept in up to 32 bytes.
+const MAX_DICTIONARY: i64 = 4 << 20;
 /// Most bytes of a page header, statistics included.
 const MAX_HEADER: u64 = 4 << 20;
-/// `DELTA_BYTE_ARRAY`: values share prefixes, so a small page can decode to terabytes.
-const DELTA_BYTE_ARRAY: i64 = 7;
+/// `PLAIN`, `PLAIN_DICTIONARY`, `RLE`, `DELTA_BINARY_PACKED`, `RLE_DICTIONARY`, `BYTE_STREAM_SPLIT`. Not among them
+/// are `DELTA_BYTE_ARRAY`, whose values share prefixes, so that a small page can decode to terabytes, and
+/// `DELTA_LENGTH_BYTE_ARRAY`, whose reader allocates for a number of values that no header bounds.
+const ENCODINGS: [i64; 6] = [0, 2, 3, 5, 8, 9];
 
-/// Checks every page of the file. The refusal says what is wrong, without data.
-pub(super) fn check(file: &File, metadata: &ParquetMetaData) -> Result<(), String> {
+/// Checks every page of the file and returns the bytes of all, decompressed, which the footer need not have told.
+/// The refusal says what is wrong, without data.
+pub(super) fn check(file: &File, metadata: &ParquetMetaData) -> Result<i64, String> {
+    let mut total = 0_i64;
     for group in metadata.row_groups() {
         let mut held = 0_i64;
         for column in group.columns() {
             check_codec(column.compression())?;
-            held = held.saturating_add(chunk(file, column).map_err(|error| match error.kind() {
+            let sizes = chunk(file, column).map_err(|error| match error.kind() {
                 io::ErrorKind::InvalidData => error.to_string(),
                 _ => "a page header cannot be read".to_owned(),
-            })?);
+            })?;
+            held = held.saturating_add(sizes.held);
+            total = total.saturating_add(sizes.total);
         }
         if held > MAX_HELD {
             return Err("a row group's pages are too large to be read together".to_owned());
         }
     }
-    Ok(())
+    Ok(total)
+}
+
+/// Bytes of a column chunk, decompressed.
+#[derive(Debug, PartialEq, Eq)]
+struct Sizes {
+    /// Its largest page and its dictionary: what reading it holds at once.
+    held: i64,
+    /// All its pages.
+    total: i64,
 }
 
 /// Only codecs whose output the reader bounds by the announced size.
@@ -52,7 +69,7 @@ fn check_codec(codec: Compression) -> Result<(), String> {
     }
 }
 
-fn chunk(file: &File, column: &ColumnChunkMetaData) -> io::Result<i64> {
+fn chunk(file: &File, column: &ColumnChunkMetaData) -> io::Result<Sizes> {
     let start = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
     match (u64::try_from(start), u64::try_from(column.compressed_size())) {
         (Ok(offset), Ok(length)) => check_pages(file, offset, length),
@@ -60,9 +77,9 @@ fn chunk(file: &File, column: &ColumnChunkMetaData) -> io::Result<i64> {
     }
 }
 
-/// Walks the pages in `remaining` bytes from `offset`; returns the bytes of the largest and of the dictionary.
-fn check_pages(file: &File, mut offset: u64, mut remaining: u64) -> io::Result<i64> {
-    let (mut largest, mut dictionaries) = (0_i64, 0_i64);
+/// Walks the pages in `remaining` bytes from `offset`.
+fn check_pages(file: &File, mut offset: u64, mut remaining: u64) -> io::Result<Sizes> {
+    let (mut largest, mut dictionaries, mut total) = (0_i64, 0_i64, 0_i64);
     let mut input = BufReader::with_capacity(512, file);
     while remaining > 0 {
         input.seek(SeekFrom::Start(offset))?;
@@ -72,12 +89,11 @@ fn check_pages(file: &File, mut offset: u64, mut remaining: u64) -> io::Result<i
         let page = header.page;
         let compressed = u64::try_from(page.compressed.unwrap_or(-1)).map_err(|_| invalid("a page has no size"))?;
         let size = page.uncompressed.filter(|size| *size >= 0).ok_or_else(|| invalid("a page has no size"))?;
-        if size > MAX_PAGE || page.values > MAX_VALUES {
+        let most_values = if page.dictionary { MAX_DICTIONARY } else { MAX_VALUES };
+        if size > MAX_PAGE || page.values > most_values {
             return Err(invalid("a page is too large"));
         }
-        if page.encoding == DELTA_BYTE_ARRAY {
-            return Err(invalid("the encoding DELTA_BYTE_ARRAY is not accepted: write the file without it"));
-        }
+        total = total.saturating_add(size);
         if page.dictionary {
             dictionaries = dictionaries.saturating_add(size);
         } else {
@@ -87,7 +103,7 @@ fn check_pages(file: &File, mut offset: u64, mut remaining: u64) -> io::Result<i
             remaining.checked_sub(length + compressed).ok_or_else(|| invalid("a page exceeds its column chunk"))?;
         offset += length + compressed;
     }
-    Ok(largest.saturating_add(dictionaries))
+    Ok(Sizes { held: largest.saturating_add(dictionaries), total })
 }
 
 fn invalid(detail: &'static str) -> io::Error {
@@ -100,7 +116,6 @@ struct Page {
     uncompressed: Option<i64>,
     compressed: Option<i64>,
     values: i64,
-    encoding: i64,
     dictionary: bool,
 }
 
@@ -120,8 +135,11 @@ impl<R: BufRead> Header<R> {
             }
             id = match head >> 4 {
                 0 => self.signed()?,
-                delta => id.saturating_add(i64::from(delta)),
+                delta => id + i64::from(delta),
             };
+            if !(1..=i64::from(i16::MAX)).contains(&id) {
+                return Err(invalid("a page header holds an unknown field"));
+            }
             match head & 0x0f {
                 1 | 2 => {}
                 3 => drop(self.byte()?),
@@ -146,14 +164,19 @@ impl<R: BufRead> Header<R> {
     }
 
     fn integer(&mut self, parent: i64, id: i64, value: i64) -> io::Result<()> {
+        // The reader keeps 32 bits and takes counts as unsigned: what it would see otherwise is refused.
+        if parent >= 0 && !(0..=i64::from(i32::MAX)).contains(&value) && (parent, id) != (0, 4) {
+            return Err(invalid("a page header holds an implausible number"));
+        }
         let page = &mut self.page;
         match (parent, id) {
             (0, 2) if page.uncompressed.is_none() => page.uncompressed = Some(value),
             (0, 3) if page.compressed.is_none() => page.compressed = Some(value),
             (0, 2 | 3) => return Err(invalid("a page header states a size twice")),
             (5 | 7 | 8, 1) => page.values = page.values.max(value),
-            // A repeated field must not hide the first value.
-            (5, 2) | (8, 4) if page.encoding != DELTA_BYTE_ARRAY => page.encoding = value,
+            (5 | 7, 2) | (8, 4) if !ENCODINGS.contains(&value) => {
+                return Err(invalid("an encoding is not accepted: write the file without DELTA_..._BYTE_ARRAY"));
+            }
             _ => {}
         }
         Ok(())
@@ -201,11 +224,18 @@ mod tests {
 
     #[test]
     fn sizes_values_and_encoding_are_read_from_a_header() {
-        // type 0, uncompressed 300, compressed 3, data page header { values 5, encoding 7, statistics {} }
-        let header = [0x15, 0, 0x15, 0xd8, 4, 0x15, 6, 0x2c, 0x15, 10, 0x15, 14, 0x3c, 0, 0, 0];
-        let page = page(&header).unwrap();
-        assert_eq!((page.uncompressed, page.compressed, page.values), (Some(300), Some(3), 5));
-        assert_eq!((page.encoding, page.dictionary), (DELTA_BYTE_ARRAY, false));
+        // type 0, uncompressed 300, compressed 3, data page header { values 5, encoding 8, statistics {} }
+        let mut header = [0x15, 0, 0x15, 0xd8, 4, 0x15, 6, 0x2c, 0x15, 10, 0x15, 16, 0x3c, 0, 0, 0];
+        let read = page(&header).unwrap();
+        assert_eq!((read.uncompressed, read.compressed, read.values), (Some(300), Some(3), 5));
+        assert!(!read.dictionary);
+        for encoding in [6, 7] {
+            header[11] = encoding * 2;
+            assert!(page(&header).is_err(), "{encoding}");
+        }
+        header[11] = 16;
+        header[9] = 9;
+        assert!(page(&header).is_err(), "a negative number of values, which the reader takes for a great one");
     }
 
     #[test]
@@ -221,7 +251,7 @@ mod tests {
             check_pages(&file, 0, u64::try_from(bytes.len()).unwrap()).map_err(|error| error.to_string())
         };
         let (small, great) = ([0x80, 0x80, 0x80, 0x80, 0], [0xfe, 0xff, 0xff, 0xff, 0x0f]);
-        assert_eq!(announce(small, small), Ok(0));
+        assert_eq!(announce(small, small), Ok(Sizes { held: 0, total: 0 }));
         assert_eq!(announce(great, small), Err("a page is too large".to_owned()));
         assert_eq!(announce(small, great), Err("a page is too large".to_owned()));
     }

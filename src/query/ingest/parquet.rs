@@ -45,8 +45,8 @@ pub(super) fn ingest(
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let metadata = guarded(0, || ArrowReaderMetadata::load(file, options))?;
     check_announced(&metadata, limits)?;
-    guarded(0, || Ok::<_, ParquetError>(pages::check(file, metadata.metadata())))?
-        .map_err(|detail| malformed(0, detail))?;
+    let pages = guarded(0, || Ok::<_, ParquetError>(pages::check(file, metadata.metadata())))?;
+    check_bytes(pages.map_err(|detail| malformed(0, detail))?, limits)?;
 
     let fields = metadata.schema().fields();
     let names: Vec<_> = fields.iter().map(|field| field.name().clone()).collect();
@@ -86,15 +86,20 @@ fn check_announced(metadata: &ArrowReaderMetadata, limits: &Limits) -> Result<()
     if footer.file_metadata().schema_descr().num_columns() > limits.max_columns {
         return Err(too_large(limits.max_columns, "columns"));
     }
-    let exceeds = |value: i64, limit: u64| u64::try_from(value).map_or(true, |value| value > limit);
     if exceeds(footer.file_metadata().num_rows(), limits.max_rows) {
         return Err(too_large(limits.max_rows, "rows"));
     }
     let announced = footer.row_groups().iter().map(RowGroupMetaData::total_byte_size).fold(0, i64::saturating_add);
-    if exceeds(announced, limits.max_bytes) {
-        return Err(too_large(limits.max_bytes, "bytes"));
-    }
-    Ok(())
+    check_bytes(announced, limits)
+}
+
+fn check_bytes(bytes: i64, limits: &Limits) -> Result<()> {
+    if exceeds(bytes, limits.max_bytes) { Err(too_large(limits.max_bytes, "bytes")) } else { Ok(()) }
+}
+
+/// Whether a number from the file is beyond the limit, or none at all.
+fn exceeds(value: i64, limit: u64) -> bool {
+    u64::try_from(value).map_or(true, |value| value > limit)
 }
 
 /// Opens the file with text as views, so that a repeated dictionary value takes 16 bytes until it is measured.
@@ -183,18 +188,23 @@ impl Pump<'_> {
         Ok(())
     }
 
-    /// Bytes of text in the batch; refuses a value that is too long.
+    /// Bytes of text in the batch; refuses a value that is too long or not UTF-8. The reader itself checks UTF-8
+    /// only where the column is annotated as such, and not, for example, as JSON.
     fn measure(&self, batch: &RecordBatch) -> Result<usize> {
         let mut total = 0_usize;
         for array in batch.columns() {
             let Some(text) = array.as_string_view_opt() else { continue };
-            for (length, row) in text.lengths().zip(self.rows + 1..) {
-                let length = usize::try_from(length).map_err(Error::internal)?;
-                if length > self.limits.max_cell_bytes {
+            let bytes = text.clone().to_binary_view();
+            for (value, row) in bytes.iter().zip(self.rows + 1..) {
+                let value = value.unwrap_or_default();
+                if value.len() > self.limits.max_cell_bytes {
                     let detail = format_args!("a value is longer than {} bytes", self.limits.max_cell_bytes);
                     return Err(malformed(row, detail));
                 }
-                total += length;
+                if str::from_utf8(value).is_err() {
+                    return Err(malformed(row, "a value is not valid UTF-8"));
+                }
+                total += value.len();
             }
         }
         Ok(total)

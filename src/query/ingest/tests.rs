@@ -13,7 +13,9 @@ use arrow::{
 use datafusion::parquet::{
     arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder},
     basic::{Compression, Encoding, GzipLevel, ZstdLevel},
-    file::properties::WriterProperties,
+    data_type::ByteArrayType,
+    file::{properties::WriterProperties, writer::SerializedFileWriter},
+    schema::parser::parse_message_type,
 };
 
 use super::*;
@@ -296,7 +298,23 @@ fn codecs_and_encodings_without_a_bound_are_refused() {
     let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).unwrap();
     writer.write(&batch).unwrap();
     writer.close().unwrap();
-    assert!(malformed(&bench.run(bytes, Format::Parquet).unwrap_err()).1.contains("DELTA_BYTE_ARRAY"));
+    assert!(malformed(&bench.run(bytes, Format::Parquet).unwrap_err()).1.contains("encoding"));
+}
+
+#[test]
+fn text_that_the_reader_does_not_check_is_checked() {
+    let schema = parse_message_type("message m { required binary w (JSON); }").unwrap();
+    let mut bytes = Vec::new();
+    let mut writer = SerializedFileWriter::new(&mut bytes, Arc::new(schema), Arc::default()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    let values = [b"{}".to_vec().into(), b"\xff and so on, beyond what a view holds inline".to_vec().into()];
+    column.typed::<ByteArrayType>().write_batch(&values, None, None).unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    writer.close().unwrap();
+    let (row, detail) = malformed(&Bench::new().run(bytes, Format::Parquet).unwrap_err());
+    assert_eq!((row.as_str(), detail.contains("UTF-8")), ("2", true), "{detail}");
 }
 
 #[test]
