@@ -1,1 +1,3 @@
 //! The governed query engine: the only home of DataFusion.
+
+pub mod ingest;
