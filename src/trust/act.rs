@@ -93,7 +93,7 @@ mod tests {
     fn signatory(act: &Act) -> Signatory {
         let ca = CertificateAuthority::create("hub.example", P256Key::generate().unwrap(), now()).unwrap();
         let (key, csr) = new_csr().unwrap();
-        let issued = ca.issue_client(&csr, &act.participant, act.member, now(), Duration::from_secs(3_600)).unwrap();
+        let issued = ca.issue_client(&csr, &act.participant, act.member, now(), Duration::from_hours(1)).unwrap();
         let certificate = CertificateDer::from_pem_slice(issued.chain_pem.as_bytes()).unwrap();
         Signatory { key: key.to_string(), certificate }
     }

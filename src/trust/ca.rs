@@ -28,7 +28,7 @@ pub const SERVER_CERTIFICATE_LIFETIME: Duration = Duration::from_secs(90 * DAY);
 const CA_LIFETIME: Duration = Duration::from_secs(3_650 * DAY);
 const DAY: u64 = 86_400;
 /// Clocks of members may be a little behind.
-const BACKDATE: Duration = Duration::from_secs(60);
+const BACKDATE: Duration = Duration::from_mins(1);
 const MAX_CSR_BYTES: usize = 16 * 1_024;
 
 /// A certificate that the CA has just issued.
@@ -254,23 +254,12 @@ mod tests {
         assert_eq!(identity.not_before.to_string(), "2026-11-23T07:29:00.000000Z");
         assert_eq!(identity.public_key_spki, P256Key::from_pem(&key).unwrap().public_spki().unwrap());
         let (_, parsed) = X509Certificate::from_der(&der).unwrap();
-        let (_, root) = X509CertificateOwned::parse(ca.certificate_pem());
-        parsed.verify_signature(Some(&root.public_key_info())).unwrap();
+        let root = self::der(ca.certificate_pem());
+        let (_, root) = X509Certificate::from_der(&root).unwrap();
+        parsed.verify_signature(Some(root.public_key())).unwrap();
+        assert_eq!(root.basic_constraints().unwrap().unwrap().value.path_len_constraint, Some(0));
         assert!(!parsed.is_ca());
         assert!((14..=17).contains(&parsed.raw_serial().len()));
-    }
-
-    /// Keeps the DER of the root alive beside its parsed form.
-    struct X509CertificateOwned(Vec<u8>);
-
-    impl X509CertificateOwned {
-        fn parse(pem: &str) -> ((), Self) {
-            ((), Self(der(pem)))
-        }
-
-        fn public_key_info(&self) -> SubjectPublicKeyInfo<'_> {
-            X509Certificate::from_der(&self.0).unwrap().1.public_key().clone()
-        }
     }
 
     #[test]

@@ -188,10 +188,10 @@ impl Staging {
         let mut staged = name.to_owned();
         staged.push(format!(".new-{}", super::hex(&super::random::<6>()?)));
         if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            fs::create_dir_all(parent).map_err(write_failed)?;
+            fs::create_dir_all(parent).map_err(|e| write_failed(&e))?;
         }
         let path = dir.with_file_name(staged);
-        fs::DirBuilder::new().mode(0o700).create(&path).map_err(write_failed)?;
+        fs::DirBuilder::new().mode(0o700).create(&path).map_err(|e| write_failed(&e))?;
         Ok(Self { path })
     }
 
@@ -199,21 +199,21 @@ impl Staging {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(0o600);
         let write = |mut file: File| file.write_all(bytes).and_then(|()| file.sync_all());
-        options.open(self.path.join(name)).and_then(write).map_err(write_failed)
+        options.open(self.path.join(name)).and_then(write).map_err(|e| write_failed(&e))
     }
 
     /// Takes the place of `dir` in one step; fails if something is there.
     fn publish(&self, dir: &Path) -> Result<()> {
         let sync = |path: &Path| File::open(path).and_then(|dir| dir.sync_all());
-        sync(&self.path).map_err(write_failed)?;
+        sync(&self.path).map_err(|e| write_failed(&e))?;
         fs::rename(&self.path, dir).map_err(|e| match e.kind() {
             io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
                 Error::new(Reason::AlreadyExists).with("object", "the key directory")
             }
-            _ => write_failed(e),
+            _ => write_failed(&e),
         })?;
-        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        sync(parent).map_err(write_failed)
+        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        sync(parent).map_err(|e| write_failed(&e))
     }
 }
 
@@ -261,7 +261,8 @@ fn read_secret(dir: &Path, name: &'static str) -> Result<SecretBox<[u8; 32]>> {
 
 fn require_private(name: &str, metadata: &fs::Metadata, remedy: &str) -> Result<()> {
     let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 == 0 {
+    let of_others = mode & 0o077;
+    if of_others == 0 {
         Ok(())
     } else {
         Err(unusable(name, &format_args!("others may access it (mode {mode:04o}); if nobody has, run `{remedy}`")))
@@ -276,7 +277,7 @@ fn read_detail(error: &io::Error) -> &'static str {
     }
 }
 
-fn write_failed(error: io::Error) -> Error {
+fn write_failed(error: &io::Error) -> Error {
     Error::internal(format_args!("the keys could not be written: {error}"))
 }
 

@@ -140,7 +140,8 @@ fn explain(error: io::Error) -> io::Error {
         rustls::Error::AlertReceived(AlertDescription::ProtocolVersion) => {
             "the server does not speak TLS 1.3: it is not a hub".to_owned()
         }
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+        // A hub that was set up anew keeps its name: the old CA file then fails on the signature.
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             "the server's certificate is not of the authority in the CA file".to_owned()
         }
         rustls::Error::InvalidCertificate(reason) => {

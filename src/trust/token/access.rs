@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The longest an access token may be valid.
-pub const MAX_TOKEN_LIFETIME: Duration = Duration::from_secs(86_400);
+pub const MAX_TOKEN_LIFETIME: Duration = Duration::from_hours(24);
 
 const TYP: &str = "at+jwt";
 /// 9999-12-31T23:59:59Z; a later instant is no date.

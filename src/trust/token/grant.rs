@@ -217,7 +217,7 @@ mod tests {
             participant: &"lab".parse().unwrap(),
             member: MemberId::generate(now()),
             bound_to: None,
-            lifetime: Duration::from_secs(900),
+            lifetime: Duration::from_mins(15),
         };
         let token = tokens.mint(&request, now()).unwrap().token;
         assert_eq!(verify_grant(&token, tokens.jwks(), HUB, now()).unwrap_err(), TokenRefusal::Type);
