@@ -3,7 +3,6 @@
 //! The payload is the RFC 8785 form of the act; the signature travels without it (RFC 7515 appendix F), since both
 //! sides know what is being agreed. So neither can deny the act, nor replay it for another object or hub.
 
-use rustls_pki_types::CertificateDer;
 use serde::Serialize;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 
@@ -42,11 +41,11 @@ pub fn sign_act(key_pem: &str, act: &Act) -> Result<String> {
     token::sign_detached(TYP, &act.payload()?, &P256Key::from_pem(key_pem)?)
 }
 
-/// Checks that the holder of `certificate` signed exactly this act.
+/// Checks that the holder of `certificate` (DER) signed exactly this act.
 ///
 /// The certificate must be that of the act's own member at the act's hub. Its validity and revocation are not
 /// looked at: an act outlives the certificate it was made with, and who may act now is asked elsewhere.
-pub fn verify_act(jws: &str, act: &Act, certificate: &CertificateDer<'_>) -> Result<()> {
+pub fn verify_act(jws: &str, act: &Act, certificate: &[u8]) -> Result<()> {
     let refuse = |detail: &dyn std::fmt::Display| Error::new(Reason::SignatureInvalid).with("detail", detail);
     let identity = PeerIdentity::from_der(certificate, &act.hub)
         .map_err(|_| refuse(&"the certificate is not that of a member of this hub"))?;
@@ -63,7 +62,7 @@ mod tests {
     use std::time::Duration;
 
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-    use rustls_pki_types::pem::PemObject as _;
+    use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 
     use super::*;
     use crate::{

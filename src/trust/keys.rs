@@ -3,25 +3,22 @@
 //! The directory is made whole or not at all (written beside its place, then renamed), so a crash leaves no half
 //! of a hub's identity. A file that others could read is refused rather than repaired: it may have been read.
 
-use std::{
-    fmt,
-    fs::{self, File, OpenOptions},
-    io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fmt, path::Path, sync::Arc};
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use rustls_pki_types::{PrivatePkcs8KeyDer, pem::PemObject as _};
 use secrecy::SecretBox;
 use zeroize::Zeroizing;
 
-use super::{CertificateAuthority, IssuedCertificate, P256Key, Tokens, p256::pem_block};
+use super::{
+    CertificateAuthority, IssuedCertificate, P256Key, Tokens,
+    key_files::{Staging, read_secret, read_text, require_private_directory, unusable},
+    p256::pem_block,
+};
 use crate::{
     audit::CheckpointSigner,
     domain::{Clock, Timestamp},
-    error::{Error, Reason, Result},
+    error::{Error, Result},
 };
 
 const CA_CERTIFICATE: &str = "ca.crt";
@@ -32,8 +29,6 @@ const GRANT_KEY: &str = "grant.key";
 const TOKEN_KEY: &str = "token.key";
 const MASK_SECRET: &str = "mask.secret";
 const PAGE_SECRET: &str = "page.secret";
-/// More than any of the files needs.
-const MAX_FILE_BYTES: u64 = 64 * 1_024;
 
 /// All keys of a hub. Private halves are wiped from memory when it is dropped.
 pub struct KeyStore {
@@ -74,8 +69,7 @@ impl KeyStore {
 
     /// Opens the keys in `dir`. Refuses if one is missing, damaged, or accessible to others than its owner.
     pub fn open(dir: &Path) -> Result<Self> {
-        let metadata = fs::metadata(dir).map_err(|e| unusable("the key directory", &read_detail(&e)))?;
-        require_private("the key directory", &metadata, "chmod 700")?;
+        require_private_directory(dir)?;
         let key = |name: &'static str| P256Key::from_pem(&read_text(dir, name)?).map_err(|e| unusable(name, &e));
         let authority = CertificateAuthority::open(&read_text(dir, CA_CERTIFICATE)?, key(CA_KEY)?)?;
         check_hub_id(authority.hub_id())?;
@@ -177,53 +171,6 @@ impl fmt::Debug for LogSigner {
     }
 }
 
-/// A directory that disappears unless it is published.
-struct Staging {
-    path: PathBuf,
-}
-
-impl Staging {
-    fn beside(dir: &Path) -> Result<Self> {
-        let name = dir.file_name().ok_or_else(|| unusable("the key directory", &"its path has no last part"))?;
-        let mut staged = name.to_owned();
-        staged.push(format!(".new-{}", super::hex(&super::random::<6>()?)));
-        if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            fs::create_dir_all(parent).map_err(|e| write_failed(&e))?;
-        }
-        let path = dir.with_file_name(staged);
-        fs::DirBuilder::new().mode(0o700).create(&path).map_err(|e| write_failed(&e))?;
-        Ok(Self { path })
-    }
-
-    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true).mode(0o600);
-        let write = |mut file: File| file.write_all(bytes).and_then(|()| file.sync_all());
-        options.open(self.path.join(name)).and_then(write).map_err(|e| write_failed(&e))
-    }
-
-    /// Takes the place of `dir` in one step; fails if something is there.
-    fn publish(&self, dir: &Path) -> Result<()> {
-        let sync = |path: &Path| File::open(path).and_then(|dir| dir.sync_all());
-        sync(&self.path).map_err(|e| write_failed(&e))?;
-        fs::rename(&self.path, dir).map_err(|e| match e.kind() {
-            io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
-                Error::new(Reason::AlreadyExists).with("object", "the key directory")
-            }
-            _ => write_failed(&e),
-        })?;
-        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-        sync(parent).map_err(|e| write_failed(&e))
-    }
-}
-
-impl Drop for Staging {
-    fn drop(&mut self) {
-        // Gone already if it was published; otherwise nothing of use is in it.
-        let _ = fs::remove_dir_all(&self.path);
-    }
-}
-
 fn check_hub_id(hub_id: &str) -> Result<()> {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_');
     let starts_well = hub_id.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
@@ -234,64 +181,15 @@ fn check_hub_id(hub_id: &str) -> Result<()> {
     }
 }
 
-/// Reads a file through the handle whose permissions were checked.
-fn read(dir: &Path, name: &'static str) -> Result<Zeroizing<Vec<u8>>> {
-    let failed = |e: io::Error| unusable(name, &read_detail(&e));
-    let file = File::open(dir.join(name)).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    require_private(name, &metadata, "chmod 600")?;
-    // Reserved at once: a growing buffer would leave copies behind that nothing wipes.
-    let size = usize::try_from(metadata.len().min(MAX_FILE_BYTES)).unwrap_or_default();
-    let mut bytes = Zeroizing::new(Vec::with_capacity(size + 64));
-    file.take(MAX_FILE_BYTES).read_to_end(&mut bytes).map_err(failed)?;
-    Ok(bytes)
-}
-
-fn read_text(dir: &Path, name: &'static str) -> Result<Zeroizing<String>> {
-    let bytes = read(dir, name)?;
-    let text = str::from_utf8(&bytes).map_err(|_| unusable(name, &"not a PEM file"))?;
-    Ok(Zeroizing::new(text.to_owned()))
-}
-
-fn read_secret(dir: &Path, name: &'static str) -> Result<SecretBox<[u8; 32]>> {
-    let bytes = read(dir, name)?;
-    let secret: &[u8; 32] = bytes.as_slice().try_into().map_err(|_| unusable(name, &"not 32 bytes"))?;
-    Ok(SecretBox::init_with_mut(|inner: &mut [u8; 32]| inner.copy_from_slice(secret)))
-}
-
-fn require_private(name: &str, metadata: &fs::Metadata, remedy: &str) -> Result<()> {
-    let mode = metadata.permissions().mode() & 0o777;
-    let of_others = mode & 0o077;
-    if of_others == 0 {
-        Ok(())
-    } else {
-        Err(unusable(name, &format_args!("others may access it (mode {mode:04o}); if nobody has, run `{remedy}`")))
-    }
-}
-
-fn read_detail(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::NotFound => "it does not exist: run `odh init`, or restore it from the backup",
-        io::ErrorKind::PermissionDenied => "this user may not read it",
-        _ => "it cannot be read",
-    }
-}
-
-fn write_failed(error: &io::Error) -> Error {
-    Error::internal(format_args!("the keys could not be written: {error}"))
-}
-
-fn unusable(name: &str, detail: &dyn fmt::Display) -> Error {
-    Error::invalid("keys", format_args!("{name}: {detail}"))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
     use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
     use secrecy::ExposeSecret as _;
 
     use super::*;
-    use crate::domain::ManualClock;
+    use crate::{domain::ManualClock, error::Reason};
 
     fn clock() -> ManualClock {
         ManualClock::new("2026-11-23".parse().unwrap())
@@ -350,9 +248,8 @@ mod tests {
             assert!(KeyStore::open(&dir).unwrap_err().message_en().contains(name), "damaged {name}");
             fs::remove_file(dir.join(name)).unwrap();
             assert!(KeyStore::open(&dir).unwrap_err().message_en().contains(name), "missing {name}");
-            let staging = Staging { path: dir.clone() };
-            staging.write(name, &good).unwrap();
-            std::mem::forget(staging);
+            fs::write(dir.join(name), &good).unwrap();
+            fs::set_permissions(dir.join(name), fs::Permissions::from_mode(0o600)).unwrap();
         }
         KeyStore::open(&dir).unwrap();
     }

@@ -8,6 +8,7 @@ mod ca;
 mod enrol;
 mod identity;
 mod jwks;
+mod key_files;
 mod keys;
 mod p256;
 pub mod tls;

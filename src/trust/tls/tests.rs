@@ -1,21 +1,9 @@
 //! Real connections over loopback: what the handshake lets through, and what it costs nobody else.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
-use rustls::{
-    ClientConfig, HandshakeKind, NamedGroup,
-    client::{
-        ClientSessionMemoryCache, ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue,
-    },
-};
+use rustls::{ClientConfig, HandshakeKind, client::Resumption};
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -32,7 +20,7 @@ use crate::{
 };
 
 const HUB: &str = "hub.example";
-const SOON: Duration = Duration::from_secs(3);
+const SOON: Duration = Duration::from_secs(10);
 
 /// A hub's authority and server certificate, and what clients need to meet it.
 struct Site {
@@ -212,48 +200,12 @@ async fn red_team_14_older_protocols_and_other_applications_are_refused() {
     assert!(!answer.contains(&b'!'));
 }
 
-/// Counts the tickets that a server sends, and would use them.
-#[derive(Debug)]
-struct Tickets(ClientSessionMemoryCache, AtomicUsize);
-
-impl ClientSessionStore for Tickets {
-    fn set_kx_hint(&self, server: ServerName<'static>, group: NamedGroup) {
-        self.0.set_kx_hint(server, group);
-    }
-
-    fn kx_hint(&self, server: &ServerName<'_>) -> Option<NamedGroup> {
-        self.0.kx_hint(server)
-    }
-
-    fn set_tls12_session(&self, server: ServerName<'static>, value: Tls12ClientSessionValue) {
-        self.0.set_tls12_session(server, value);
-    }
-
-    fn tls12_session(&self, server: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
-        self.0.tls12_session(server)
-    }
-
-    fn remove_tls12_session(&self, server: &ServerName<'static>) {
-        self.0.remove_tls12_session(server);
-    }
-
-    fn insert_tls13_ticket(&self, server: ServerName<'static>, value: Tls13ClientSessionValue) {
-        self.1.fetch_add(1, Ordering::SeqCst);
-        self.0.insert_tls13_ticket(server, value);
-    }
-
-    fn take_tls13_ticket(&self, server: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
-        self.0.take_tls13_ticket(server)
-    }
-}
-
 #[tokio::test]
 async fn red_team_12_no_session_is_ever_resumed() {
     let site = Site::new();
     let (address, _greeter) = greet(site.tls(false), AcceptLimits::default()).await;
-    let store = Arc::new(Tickets(ClientSessionMemoryCache::new(8), AtomicUsize::new(0)));
     let mut config = site.client(Some(&site.member()));
-    config.resumption = Resumption::store(Arc::clone(&store) as Arc<dyn ClientSessionStore>);
+    config.resumption = Resumption::in_memory_sessions(8);
     let connector = TlsConnector::from(Arc::new(config));
     for _ in 0..2 {
         let tcp = TcpStream::connect(address).await.unwrap();
@@ -262,23 +214,22 @@ async fn red_team_12_no_session_is_ever_resumed() {
         assert_eq!(stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Full));
         assert_eq!(stream.get_ref().1.tls13_tickets_received(), 0);
     }
-    assert_eq!(store.1.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test]
 async fn red_team_16_a_silent_peer_is_closed_and_holds_up_nobody() {
     let site = Site::new();
-    let limits = AcceptLimits { handshake_timeout: Duration::from_millis(500), ..AcceptLimits::default() };
+    let limits = AcceptLimits { handshake_timeout: Duration::from_secs(2), ..AcceptLimits::default() };
     let (address, _greeter) = greet(site.tls(false), limits).await;
     let mut silent = TcpStream::connect(address).await.unwrap();
     // Half a record header, as a slow-loris sends it.
     silent.write_all(&[22, 3, 1]).await.unwrap();
     let started = std::time::Instant::now();
     meet(address, site.client(None)).await.unwrap();
-    assert!(started.elapsed() < Duration::from_millis(450), "the silent peer held up another");
+    assert!(started.elapsed() < Duration::from_millis(1_900), "the silent peer held up another");
     let closed = timeout(SOON, silent.read_to_end(&mut Vec::new())).await;
     let _ = closed.expect("the silent peer was not closed");
-    assert!(started.elapsed() >= Duration::from_millis(300));
+    assert!(started.elapsed() >= Duration::from_millis(1_900));
 }
 
 #[tokio::test]
