@@ -10,6 +10,7 @@
 
 pub mod audit;
 pub mod cli;
+pub mod config;
 pub mod domain;
 pub mod error;
 pub mod grpc;
@@ -18,4 +19,5 @@ pub mod policy;
 pub mod query;
 pub mod service;
 pub mod store;
+pub mod telemetry;
 pub mod trust;

@@ -1,2 +1,4 @@
-#[test]
-fn a() {}
+//! The one integration binary. `harness` boots what the tests need; each other module is a theme.
+
+mod harness;
+mod layering;
