@@ -2,7 +2,26 @@
 //!
 //! Pure: no I/O, no clock, no transport. `store` keeps what this computes; `trust` signs through [`CheckpointSigner`].
 
+mod checkpoint;
+pub mod export;
+mod leaf;
+mod note;
+mod proof;
+#[cfg(test)]
+mod testing;
+mod tree;
+
 use crate::{domain::Receipt, error::Result};
+
+pub use checkpoint::Checkpoint;
+pub use export::{BadExport, EntryFault, Verified, verify_export};
+pub use leaf::{Leaf, LeafContext, LeafView, MAX_LEAF, Opening, check_opening, encode};
+pub use note::{Note, SignatureLine, VerifierKey};
+pub use proof::TlogProof;
+pub use tree::{
+    Frontier, Hash, consistency_proof, inclusion_proof, leaf_hash, node_hash, subtree_root, subtrees_of,
+    verify_consistency, verify_inclusion,
+};
 
 /// Signs checkpoints with the log's key (C2SP signed-note, Ed25519). Implemented by `trust`.
 pub trait CheckpointSigner: Send + Sync + std::fmt::Debug {
