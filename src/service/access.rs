@@ -15,9 +15,8 @@ use crate::{
         EntryDraft, EntryKind, Grant, GrantId, GrantState, Page, PageRequest, PurposeSlug,
     },
     error::{Error, Reason, Result},
-    policy::{Act, Family},
+    policy::{Act, Family, Permit},
     store::{access, access::Side, dataset, policy},
-    trust::ActKind,
 };
 
 /// Longest validity of a grant: two years.
@@ -52,7 +51,7 @@ pub struct GrantedAccess {
 impl Services {
     /// Submits a request to the dataset's owner. What no rule could permit is refused right away, with the reason.
     pub async fn request_access(&self, caller: &Caller, new: NewAccessRequest) -> Result<(AccessRequest, Committed)> {
-        self.authorise(caller, &caller.participant, Family::Access, Act::Request).await?;
+        let permit = self.authorise(caller, &caller.participant, Family::Access, Act::Request).await?;
         check_text("justification", &new.justification, 5_000)?;
         if new.duration.is_zero() || new.duration > LONGEST_GRANT {
             return Err(Error::invalid("duration", "not between one second and two years"));
@@ -86,7 +85,7 @@ impl Services {
             .fact("action", request.ask.action.as_str())
             .fact("duration_seconds", request.ask.duration_seconds.to_string())
             .secret("justification", request.justification.as_str());
-        self.change(move |tx| {
+        self.change(&permit, move |tx| {
             Box::pin(async move {
                 access::add_request(tx, &request).await?;
                 Ok((request, vec![entry]))
@@ -121,17 +120,17 @@ impl Services {
 
     /// A request that the caller's participant is a party of.
     pub async fn access_request(&self, caller: &Caller, id: AccessRequestId) -> Result<AccessRequest> {
-        self.authorise(caller, &caller.participant, Family::Access, Act::Read).await?;
+        let permit = self.authorise(caller, &caller.participant, Family::Access, Act::Read).await?;
         let not_found = || Error::not_found(format_args!("access request {id}"));
-        let found = access::lookup_request(&mut self.read().await?, id).await?.ok_or_else(not_found)?;
+        let found = access::lookup_request(&mut self.read_as(&permit).await?, id).await?.ok_or_else(not_found)?;
         let is_party = found.requester == caller.participant || found.ask.dataset.owner == caller.participant;
         if is_party { Ok(found) } else { Err(not_found()) }
     }
 
     /// Requests to or of the caller's participant, newest first.
     pub async fn access_requests(&self, caller: &Caller, side: Side, page: &PageRequest) -> Result<Page<AccessRequest>> {
-        self.authorise(caller, &caller.participant, Family::Access, Act::Read).await?;
-        access::list_requests(&mut self.read().await?, &caller.participant, side, page).await
+        let permit = self.authorise(caller, &caller.participant, Family::Access, Act::Read).await?;
+        access::list_requests(&mut self.read_as(&permit).await?, &caller.participant, side, page).await
     }
 
     /// Approves a request, perhaps for a shorter time, and issues the signed grant.
@@ -144,8 +143,8 @@ impl Services {
         etag: &str,
         signature: String,
     ) -> Result<(GrantedAccess, Committed)> {
-        let request = self.decidable(caller, id).await?;
-        self.verify_act(caller, certificate, ActKind::AccessApprove, &format!("accessRequests/{id}"), &signature)?;
+        let (permit, request) = self.decidable(caller, id).await?;
+        self.verify_act(caller, certificate, "access.approve", &format!("accessRequests/{id}"), &signature)?;
         let duration = duration.unwrap_or(request.ask.duration()).min(request.ask.duration());
         if duration.is_zero() {
             return Err(Error::invalid("duration", "a grant lasts at least one second"));
@@ -165,7 +164,7 @@ impl Services {
             .fact("signature", Digest::of(signature.as_bytes()).to_string());
         let now = self.now();
         let etag = etag.to_owned();
-        self.change(move |tx| {
+        self.change(&permit, move |tx| {
             Box::pin(async move {
                 let current = load_request(tx, id, &etag).await?;
                 // The policy may have gone since the grant was drawn up.
@@ -220,7 +219,7 @@ impl Services {
             jws: String::new(),
             revision: 1,
         };
-        grant.jws = self.keys().sign_grant(&grant, now)?;
+        grant.jws = self.keys().tokens().sign_grant(&grant, now)?;
         Ok(grant)
     }
 
@@ -254,9 +253,9 @@ impl Services {
         etag: &str,
         signature: String,
     ) -> Result<(AccessRequest, Committed)> {
-        let request = self.decidable(caller, id).await?;
+        let (permit, request) = self.decidable(caller, id).await?;
         check_text("reason", &reason, 2_000)?;
-        self.verify_act(caller, certificate, ActKind::AccessRefuse, &format!("accessRequests/{id}"), &signature)?;
+        self.verify_act(caller, certificate, "access.refuse", &format!("accessRequests/{id}"), &signature)?;
         let entry = EntryDraft::by(EntryKind::AccessRefused, caller)
             .about(&request.ask.dataset)
             .concerning(&request.requester)
@@ -266,7 +265,7 @@ impl Services {
             .secret("reason", reason.as_str());
         let now = self.now();
         let etag = etag.to_owned();
-        self.change(move |tx| {
+        self.change(&permit, move |tx| {
             Box::pin(async move {
                 let mut refused = load_request(tx, id, &etag).await?.refuse(reason, now)?;
                 access::update_request(tx, &refused, Some(&signature)).await?;
@@ -280,12 +279,12 @@ impl Services {
     /// Takes back a request of the caller's participant.
     pub async fn withdraw_access(&self, caller: &Caller, id: AccessRequestId) -> Result<(AccessRequest, Committed)> {
         let request = self.access_request(caller, id).await?;
-        self.authorise(caller, &request.requester, Family::Access, Act::Withdraw).await?;
+        let permit = self.authorise(caller, &request.requester, Family::Access, Act::Withdraw).await?;
         let entry = EntryDraft::by(EntryKind::AccessWithdrawn, caller)
             .about(&request.ask.dataset)
             .fact("request", id.to_string());
         let now = self.now();
-        self.change(move |tx| {
+        self.change(&permit, move |tx| {
             Box::pin(async move {
                 let mut withdrawn = load_request(tx, id, "").await?.withdraw(now)?;
                 access::update_request(tx, &withdrawn, None).await?;
@@ -297,28 +296,28 @@ impl Services {
     }
 
     /// A request that the caller may decide on: to its participant, and not made by itself.
-    async fn decidable(&self, caller: &Caller, id: AccessRequestId) -> Result<AccessRequest> {
+    async fn decidable(&self, caller: &Caller, id: AccessRequestId) -> Result<(Permit, AccessRequest)> {
         let request = self.access_request(caller, id).await?;
-        self.authorise(caller, &request.ask.dataset.owner, Family::Access, Act::Decide).await?;
+        let permit = self.authorise(caller, &request.ask.dataset.owner, Family::Access, Act::Decide).await?;
         if request.member == caller.member {
             return Err(Error::new(Reason::SeparationOfDuties));
         }
-        Ok(request)
+        Ok((permit, request))
     }
 
     /// A grant that the caller's participant is a party of.
     pub async fn grant(&self, caller: &Caller, id: GrantId) -> Result<Grant> {
-        self.authorise(caller, &caller.participant, Family::Grant, Act::Read).await?;
+        let permit = self.authorise(caller, &caller.participant, Family::Grant, Act::Read).await?;
         let not_found = || Error::not_found(format_args!("grant {id}"));
-        let found = access::lookup_grant(&mut self.read().await?, id).await?.ok_or_else(not_found)?;
+        let found = access::lookup_grant(&mut self.read_as(&permit).await?, id).await?.ok_or_else(not_found)?;
         let is_party = found.grantee == caller.participant || found.dataset.owner == caller.participant;
         if is_party { Ok(found) } else { Err(not_found()) }
     }
 
     /// Grants that the caller's participant is a party of, newest first.
     pub async fn grants(&self, caller: &Caller, page: &PageRequest) -> Result<Page<Grant>> {
-        self.authorise(caller, &caller.participant, Family::Grant, Act::Read).await?;
-        access::list_grants(&mut self.read().await?, &caller.participant, page).await
+        let permit = self.authorise(caller, &caller.participant, Family::Grant, Act::Read).await?;
+        access::list_grants(&mut self.read_as(&permit).await?, &caller.participant, page).await
     }
 
     /// Ends a grant on a dataset of the caller's participant, at once: the next call is refused and streams are cut.
@@ -332,9 +331,9 @@ impl Services {
         signature: String,
     ) -> Result<(Grant, Committed)> {
         let grant = self.grant(caller, id).await?;
-        self.authorise(caller, &grant.dataset.owner, Family::Grant, Act::Revoke).await?;
+        let permit = self.authorise(caller, &grant.dataset.owner, Family::Grant, Act::Revoke).await?;
         check_text("reason", reason, 500)?;
-        self.verify_act(caller, certificate, ActKind::GrantRevoke, &format!("grants/{id}"), &signature)?;
+        self.verify_act(caller, certificate, "grant.revoke", &format!("grants/{id}"), &signature)?;
         let entry = EntryDraft::by(EntryKind::GrantRevoked, caller)
             .about(&grant.dataset)
             .concerning(&grant.grantee)
@@ -342,7 +341,7 @@ impl Services {
             .fact("signature", Digest::of(signature.as_bytes()).to_string())
             .secret("reason", reason);
         let etag = etag.to_owned();
-        self.change(move |tx| {
+        self.change(&permit, move |tx| {
             Box::pin(async move {
                 let object = format!("grant {id}");
                 let current = access::lookup_grant(tx, id).await?.ok_or_else(|| Error::not_found(&object))?;

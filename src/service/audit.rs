@@ -2,10 +2,10 @@
 
 use super::Services;
 use crate::{
-    audit::{self, Committed},
+    audit::{self, CheckpointSigner as _, Committed},
     domain::{AuditEvent, Caller, DatasetId, EntryDraft, EntryKind, Page, PageRequest, ParticipantId, Timestamp},
     error::{Error, Result},
-    policy::{Act, Family},
+    policy::{Act, Domain, Family, Permit},
     store::{Tx, audit as log, audit::Filter},
 };
 
@@ -43,7 +43,7 @@ impl Services {
 
     /// Entries in the order of the log, of those the caller may see.
     pub async fn entries(&self, caller: &Caller, filter: EntryFilter, page: &PageRequest) -> Result<Page<AuditEvent>> {
-        let party = self.view(caller, Act::Read, Act::ReadAll).await?;
+        let (permit, party) = self.view(caller, Act::Read, Act::ReadAll).await?;
         let filter = Filter {
             party,
             kind: filter.kind,
@@ -52,15 +52,15 @@ impl Services {
             since: filter.since,
             until: filter.until,
         };
-        log::list(&mut self.read().await?, &filter, page).await
+        log::list(&mut self.read_as(&permit).await?, &filter, page).await
     }
 
     /// Starts an export, which is itself an entry of the log and part of it.
     pub async fn start_export(&self, caller: &Caller) -> Result<(ExportHead, Committed)> {
-        let party = self.view(caller, Act::Export, Act::ExportAll).await?;
+        let (permit, party) = self.view(caller, Act::Export, Act::ExportAll).await?;
         let scope = if party.is_some() { "own" } else { "all" };
         let entry = EntryDraft::by(EntryKind::AuditExported, caller).fact("scope", scope);
-        let ((), committed) = self.change(move |_| Box::pin(async move { Ok(((), vec![entry])) })).await?;
+        let ((), committed) = self.change(&permit, move |_| Box::pin(async move { Ok(((), vec![entry])) })).await?;
         let mut tx = self.read().await?;
         let head = self.log_head(&mut tx).await?;
         let leaf_hashes = log::leaf_hashes(&mut tx, head.frontier.size()).await?;
@@ -78,8 +78,8 @@ impl Services {
 
     /// The inclusion proof of an entry that the caller may see, in a tree of `size` (0: of now).
     pub async fn inclusion_proof(&self, caller: &Caller, index: u64, size: u64) -> Result<(u64, Vec<[u8; 32]>, String)> {
-        let party = self.view(caller, Act::Read, Act::ReadAll).await?;
-        let mut tx = self.read().await?;
+        let (permit, party) = self.view(caller, Act::Read, Act::ReadAll).await?;
+        let mut tx = self.read_as(&permit).await?;
         let head = self.log_head(&mut tx).await?;
         let size = if size == 0 { head.frontier.size() } else { size };
         let not_found = || Error::not_found(format_args!("entry {index}"));
@@ -92,33 +92,33 @@ impl Services {
             return Err(not_found());
         }
         let hashes = log::leaf_hashes(&mut tx, size).await?;
-        Ok((size, audit::inclusion_proof(&hashes, index)?, head.checkpoint))
+        Ok((size, audit::inclusion_proof(index, size, audit::subtrees_of(&hashes))?, head.checkpoint))
     }
 
     /// The consistency proof between two sizes (the later 0: of now).
     pub async fn consistency_proof(&self, caller: &Caller, from: u64, to: u64) -> Result<(u64, Vec<[u8; 32]>, String)> {
-        self.view(caller, Act::Read, Act::ReadAll).await?;
-        let mut tx = self.read().await?;
+        let (permit, _) = self.view(caller, Act::Read, Act::ReadAll).await?;
+        let mut tx = self.read_as(&permit).await?;
         let head = self.log_head(&mut tx).await?;
         let to = if to == 0 { head.frontier.size() } else { to };
         if from > to || to > head.frontier.size() {
             return Err(Error::invalid("to_size", "the log has no such sizes"));
         }
         let hashes = log::leaf_hashes(&mut tx, to).await?;
-        Ok((to, audit::consistency_proof(&hashes, from)?, head.checkpoint))
+        Ok((to, audit::consistency_proof(from, to, audit::subtrees_of(&hashes))?, head.checkpoint))
     }
 
     async fn log_head(&self, tx: &mut Tx) -> Result<crate::store::LogHead> {
-        log::head(tx, self.keys().log_origin()).await
+        log::head(tx, self.keys().log_signer().origin()).await
     }
 
     /// Whose entries the caller may see: all of them (`None`), or those of its participant.
-    async fn view(&self, caller: &Caller, own: Act, all: Act) -> Result<Option<ParticipantId>> {
-        match self.authorise(caller, &caller.participant, Family::Audit, all).await {
-            Ok(_) => Ok(None),
+    async fn view(&self, caller: &Caller, own: Act, all: Act) -> Result<(Permit, Option<ParticipantId>)> {
+        match self.authorise_in(caller, Domain::Hub, Family::Audit, all).await {
+            Ok(permit) => Ok((permit, None)),
             Err(_) => {
-                self.authorise(caller, &caller.participant, Family::Audit, own).await?;
-                Ok(Some(caller.participant.clone()))
+                let permit = self.authorise(caller, &caller.participant, Family::Audit, own).await?;
+                Ok((permit, Some(caller.participant.clone())))
             }
         }
     }

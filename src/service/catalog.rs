@@ -12,7 +12,7 @@ use crate::{
         Page, PageRequest, ParticipantId, Snapshot, SnapshotId, SubjectKey,
     },
     error::{Error, Reason, Result},
-    policy::{Act, Family},
+    policy::{Act, Family, Permit},
     query::ingest::{self, Format, Ingested, Instructions, Limits, Source},
     store::{dataset, policy},
 };
@@ -72,7 +72,7 @@ pub struct CatalogPage {
 impl Services {
     /// Registers a dataset of the caller's participant; it stays a draft until it has data and a policy.
     pub async fn create_dataset(&self, caller: &Caller, new: NewDataset) -> Result<(Dataset, Committed)> {
-        self.authorise(caller, &new.id.owner, Family::Dataset, Act::Create).await?;
+        let permit = self.authorise(caller, &new.id.owner, Family::Dataset, Act::Create).await?;
         check_text("title", &new.title, 300)?;
         check_text("description", &new.description, 10_000)?;
         if new.keywords.len() > 50 || new.keywords.iter().any(|word| word.chars().count() > 100) {
@@ -98,7 +98,7 @@ impl Services {
             .about(&dataset.id)
             .fact("access", dataset.access.as_str())
             .fact("synthetic", dataset.synthetic);
-        self.change(move |tx| {
+        self.change(&permit, move |tx| {
             Box::pin(async move {
                 dataset::add(tx, &dataset).await?;
                 Ok((dataset, vec![entry]))
@@ -109,9 +109,9 @@ impl Services {
 
     /// A dataset that the caller may see; what it may not see does not exist for it.
     pub async fn dataset(&self, caller: &Caller, id: &DatasetId) -> Result<Dataset> {
-        self.authorise(caller, &caller.participant, Family::Dataset, Act::Discover).await?;
+        let permit = self.authorise(caller, &caller.participant, Family::Dataset, Act::Discover).await?;
         let not_found = || Error::not_found(format_args!("dataset `{id}`"));
-        let found = dataset::lookup(&mut self.read().await?, id).await?.ok_or_else(not_found)?;
+        let found = dataset::lookup(&mut self.read_as(&permit).await?, id).await?.ok_or_else(not_found)?;
         if self.may_see(caller, &found).await? { Ok(found) } else { Err(not_found()) }
     }
 
@@ -123,13 +123,13 @@ impl Services {
         owner: Option<ParticipantId>,
         page: &PageRequest,
     ) -> Result<CatalogPage> {
-        self.authorise(caller, &caller.participant, Family::Dataset, Act::Discover).await?;
+        let permit = self.authorise(caller, &caller.participant, Family::Dataset, Act::Discover).await?;
         let words: Vec<String> = query.split_whitespace().map(str::to_owned).collect();
         if words.len() > 20 || query.len() > 1_000 {
             return Err(Error::invalid("query", "more than 20 words or 1,000 bytes"));
         }
         let filter = dataset::Filter { words, owner, viewer: Some(caller.participant.clone()) };
-        let found = dataset::list(&mut self.read().await?, &filter, page).await?;
+        let found = dataset::list(&mut self.read_as(&permit).await?, &filter, page).await?;
         let next = found.next.clone();
         let mut items = Vec::with_capacity(found.items.len());
         for candidate in found.items {
@@ -175,7 +175,7 @@ impl Services {
         change: DatasetChange,
         etag: &str,
     ) -> Result<(Dataset, Committed)> {
-        self.authorise(caller, &id.owner, Family::Dataset, Act::Update).await.map_err(|e| self.hide(e, caller, id))?;
+        let permit = self.authorise(caller, &id.owner, Family::Dataset, Act::Update).await.map_err(|e| self.hide(e, caller, id))?;
         if let Some(title) = &change.title {
             check_text("title", title, 300)?;
         }
@@ -183,7 +183,7 @@ impl Services {
             check_text("description", description, 10_000)?;
         }
         let entry = EntryDraft::by(EntryKind::DatasetUpdated, caller).about(id);
-        self.change_dataset(id, etag, entry, move |dataset| {
+        self.change_dataset(&permit, id, etag, entry, move |dataset| {
             Ok(Dataset {
                 title: change.title.unwrap_or(dataset.title),
                 description: change.description.unwrap_or(dataset.description),
@@ -198,20 +198,21 @@ impl Services {
 
     /// Takes a dataset out of the catalog for good.
     pub async fn retire_dataset(&self, caller: &Caller, id: &DatasetId, etag: &str) -> Result<(Dataset, Committed)> {
-        self.authorise(caller, &id.owner, Family::Dataset, Act::Retire).await.map_err(|e| self.hide(e, caller, id))?;
+        let permit = self.authorise(caller, &id.owner, Family::Dataset, Act::Retire).await.map_err(|e| self.hide(e, caller, id))?;
         let entry = EntryDraft::by(EntryKind::DatasetRetired, caller).about(id);
-        self.change_dataset(id, etag, entry, Dataset::retire).await
+        self.change_dataset(&permit, id, etag, entry, Dataset::retire).await
     }
 
     async fn change_dataset(
         &self,
+        permit: &Permit,
         id: &DatasetId,
         etag: &str,
         entry: EntryDraft,
         change: impl FnOnce(Dataset) -> Result<Dataset> + Send + 'static,
     ) -> Result<(Dataset, Committed)> {
         let (id, etag) = (id.clone(), etag.to_owned());
-        self.change(move |tx| {
+        self.change(permit, move |tx| {
             Box::pin(async move {
                 let object = format!("dataset `{id}`");
                 let current = dataset::lookup(tx, &id).await?.ok_or_else(|| Error::not_found(&object))?;
@@ -233,7 +234,7 @@ impl Services {
         format: Format,
         announced: Option<Digest>,
     ) -> Result<Upload> {
-        self.authorise(caller, &id.owner, Family::Dataset, Act::Upload).await.map_err(|e| self.hide(e, caller, id))?;
+        let permit = self.authorise(caller, &id.owner, Family::Dataset, Act::Upload).await.map_err(|e| self.hide(e, caller, id))?;
         let dataset = self.dataset(caller, id).await?;
         if dataset.state == DatasetState::Retired {
             dataset.clone().publish()?;
@@ -243,6 +244,7 @@ impl Services {
         let file = tokio::fs::File::create_new(&path).await.map_err(|e| Error::internal(format_args!("upload: {e}")))?;
         Ok(Upload {
             services: self.clone(),
+            permit,
             caller: caller.clone(),
             dataset,
             snapshot,
@@ -285,6 +287,7 @@ impl Drop for Part {
 #[derive(Debug)]
 pub struct Upload {
     services: Services,
+    permit: Permit,
     caller: Caller,
     dataset: Dataset,
     snapshot: SnapshotId,
@@ -370,7 +373,7 @@ impl Upload {
             .fact("rows", snapshot.rows.to_string())
             .fact("digest", snapshot.digest.to_string());
         self.services
-            .change(move |tx| {
+            .change(&self.permit, move |tx| {
                 Box::pin(async move {
                     let object = format!("dataset `{}`", snapshot.dataset);
                     let current = dataset::lookup(tx, &snapshot.dataset).await?.ok_or_else(|| Error::not_found(object))?;

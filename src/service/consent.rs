@@ -6,11 +6,11 @@ use super::Services;
 use crate::{
     audit::Committed,
     domain::{
-        Caller, ConsentChange, ConsentCounts, ConsentState, Dataset, DatasetId, Digest, EntryDraft, EntryKind, Name,
+        Caller, ConsentChange, ConsentCounts, ConsentState, DatasetId, Digest, EntryDraft, EntryKind, Name,
         PurposeSlug, RequestId, Timestamp,
     },
     error::{Error, Reason, Result},
-    policy::{Act, Family},
+    policy::{Act, Family, Permit},
     store::consent::{self, Delta, Event, Scope},
 };
 
@@ -47,7 +47,7 @@ impl Services {
         id: &DatasetId,
         file: Vec<u8>,
     ) -> Result<(ConsentImport, Committed)> {
-        self.authorise_consents(caller, id, Act::Import).await?;
+        let permit = self.authorise_consents(caller, id, Act::Import).await?;
         if file.len() > LARGEST_IMPORT {
             return Err(Error::new(Reason::UploadTooLarge).with("limit", format_args!("{LARGEST_IMPORT} bytes")));
         }
@@ -60,7 +60,7 @@ impl Services {
         .await
         .map_err(|e| Error::internal(format_args!("consents: {e}")))??;
         let entry = EntryDraft::by(EntryKind::ConsentsImported, caller).about(id).fact("file", digest.to_string());
-        self.apply(id, batch, entry).await
+        self.apply(&permit, id, batch, entry).await
     }
 
     /// Withdraws consents of subjects, for one purpose or for all; takes effect at the next call and cuts streams.
@@ -71,7 +71,7 @@ impl Services {
         subjects: Vec<String>,
         purpose: Option<PurposeSlug>,
     ) -> Result<(ConsentImport, Committed)> {
-        self.authorise_consents(caller, id, Act::Withdraw).await?;
+        let permit = self.authorise_consents(caller, id, Act::Withdraw).await?;
         if subjects.is_empty() || subjects.len() > 10_000 {
             return Err(Error::invalid("subjects", "not between 1 and 10,000"));
         }
@@ -104,30 +104,33 @@ impl Services {
         let entry = EntryDraft::by(EntryKind::ConsentsWithdrawn, caller)
             .about(id)
             .secret("subjects", subjects.join("\n"));
-        self.apply(id, batch, entry).await
+        self.apply(&permit, id, batch, entry).await
     }
 
     /// Counts per purpose and recipient, for the owner.
     pub async fn consent_counts(&self, caller: &Caller, id: &DatasetId) -> Result<Vec<ConsentCounts>> {
-        self.authorise(caller, &id.owner, Family::Consent, Act::Read).await.map_err(|e| self.hide(e, caller, id))?;
+        let permit = self.authorise(caller, &id.owner, Family::Consent, Act::Read).await.map_err(|e| self.hide(e, caller, id))?;
         self.dataset(caller, id).await?;
-        consent::counts(&mut self.read().await?, id).await
+        consent::counts(&mut self.read_as(&permit).await?, id).await
     }
 
-    async fn authorise_consents(&self, caller: &Caller, id: &DatasetId, act: Act) -> Result<Dataset> {
-        self.authorise(caller, &id.owner, Family::Consent, act).await.map_err(|e| self.hide(e, caller, id))?;
+    async fn authorise_consents(&self, caller: &Caller, id: &DatasetId, act: Act) -> Result<Permit> {
+        let permit = self.authorise(caller, &id.owner, Family::Consent, act).await.map_err(|e| self.hide(e, caller, id))?;
         let dataset = self.dataset(caller, id).await?;
         if dataset.subject_key.is_none() {
             return Err(Error::invalid("dataset", "it has no subject key, so nobody's consent applies to it"));
         }
-        Ok(dataset)
+        Ok(permit)
     }
 
     async fn subjects(&self, id: &DatasetId) -> Result<HashMap<String, u32>> {
         crate::store::dataset::subjects(&mut self.read().await?, id).await
     }
 
-    async fn apply(&self, id: &DatasetId, batch: Batch, entry: EntryDraft) -> Result<(ConsentImport, Committed)> {
+    async fn apply(
+        &self,
+        permit: &Permit,
+        id: &DatasetId, batch: Batch, entry: EntryDraft) -> Result<(ConsentImport, Committed)> {
         let now = self.now();
         let batch_id = RequestId::generate(now).to_string();
         let writer = self.inner.store.writer();
@@ -142,7 +145,7 @@ impl Services {
             .fact("given", batch.counts.given.to_string())
             .fact("withdrawn", batch.counts.withdrawn.to_string());
         let (id, counts, events) = (id.clone(), batch.counts, batch.events.len() as u64);
-        self.change(move |tx| {
+        self.change(permit, move |tx| {
             Box::pin(async move {
                 consent::apply(tx, &batch_id, &id, events, &batch.deltas, now).await?;
                 Ok((counts, vec![entry]))

@@ -44,7 +44,7 @@ impl Services {
         if let Some(dataset) = denied.error.params().get("dataset").and_then(|id| id.parse().ok()) {
             entry = entry.about(&dataset);
         }
-        self.change(move |_| Box::pin(async move { Ok(((), vec![entry])) })).await.map(|_| ())
+        self.change_by_hub(move |_| Box::pin(async move { Ok(((), vec![entry])) })).await.map(|_| ())
     }
 
     /// Logs what [`Strangers`] has counted; called once a second and at the end.
@@ -54,7 +54,7 @@ impl Services {
                 .fact("call", call)
                 .fact("reason", reason)
                 .fact("count", count.to_string());
-            self.change(move |_| Box::pin(async move { Ok(((), vec![entry])) })).await?;
+            self.change_by_hub(move |_| Box::pin(async move { Ok(((), vec![entry])) })).await?;
         }
         Ok(())
     }

@@ -19,8 +19,7 @@ impl Services {
         let peer = certificate.map(|der| PeerIdentity::from_der(der, &self.settings().hub_id)).transpose()?;
         let token = match bearer {
             Some(bearer) => {
-                let fingerprint = peer.as_ref().map(|peer| peer.fingerprint.as_str());
-                Some(self.keys().verify_access_token(bearer, now, fingerprint)?)
+                Some(self.keys().tokens().verify_access_token(bearer, now, peer.as_ref())?)
             }
             None => None,
         };
@@ -32,10 +31,10 @@ impl Services {
                 if token.member != peer.member || token.participant != peer.participant {
                     return Err(refused());
                 }
-                let credential = Credential::BoundToken { fingerprint: peer.fingerprint, token: token.id };
+                let credential = Credential::BoundToken { fingerprint: peer.fingerprint, token: token.jti };
                 (token.member, token.participant, credential)
             }
-            (None, Some(token)) => (token.member, token.participant, Credential::UnboundToken { token: token.id }),
+            (None, Some(token)) => (token.member, token.participant, Credential::UnboundToken { token: token.jti }),
             (None, None) => return Err(refused()),
         };
         let mut tx = self.read().await?;

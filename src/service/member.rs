@@ -9,9 +9,9 @@ use crate::{
         Caller, EntryDraft, EntryKind, Member, MemberId, MemberState, Page, PageRequest, ParticipantId, Role, Timestamp,
     },
     error::{Error, Reason, Result},
-    policy::{Act, Family},
+    policy::{Act, Family, Permit},
     store::member::{self, Certificate},
-    trust::{ActKind, IssuedCertificate, MemberAct, EnrolmentToken, enrolment_digest},
+    trust::{self, AccessTokenRequest, EnrolmentToken, IssuedCertificate, enrolment_digest},
 };
 
 /// A member with the certificate it has just got.
@@ -34,7 +34,7 @@ impl Services {
         display_name: String,
         roles: BTreeSet<Role>,
     ) -> Result<(Member, String, Timestamp, Committed)> {
-        self.authorise(caller, participant, Family::Member, Act::Invite).await?;
+        let permit = self.authorise(caller, participant, Family::Member, Act::Invite).await?;
         self.check_roles(caller, participant, &roles)?;
         check_text("display_name", &display_name, 200)?;
         let now = self.now();
@@ -55,7 +55,7 @@ impl Services {
             .fact("roles", role_list(&new.roles))
             .secret("invited", new.id.to_string());
         let (new, committed) = self
-            .change(move |tx| {
+            .change(&permit, move |tx| {
                 Box::pin(async move {
                     member::add(tx, &new).await?;
                     member::add_enrolment(tx, &hash, Some(new.id), expires_at).await?;
@@ -71,7 +71,7 @@ impl Services {
         let hash = enrolment_digest(token)?;
         let now = self.now();
         let (services, csr) = (self.clone(), csr.to_owned());
-        self.change(move |tx| {
+        self.change_by_hub(move |tx| {
             Box::pin(async move {
                 let refused = || Error::new(Reason::EnrolmentTokenInvalid);
                 let id = member::use_enrolment(tx, &hash, now).await?.ok_or_else(refused)?;
@@ -100,7 +100,7 @@ impl Services {
 
     /// Gives the caller a fresh certificate for the key of the request.
     pub async fn renew_certificate(&self, caller: &Caller, csr: &str) -> Result<(Enrolled, Committed)> {
-        self.authorise_inactive(caller, &caller.participant, Family::Certificate, Act::Renew).await?;
+        let permit = self.authorise(caller, &caller.participant, Family::Certificate, Act::Renew).await?;
         if caller.fingerprint().is_none() {
             return Err(Error::new(Reason::Unauthenticated));
         }
@@ -112,7 +112,7 @@ impl Services {
             .fact("certificate", issued.fingerprint.as_str())
             .fact("expires", issued.not_after.to_string());
         let ((), committed) = self
-            .change(move |tx| {
+            .change(&permit, move |tx| {
                 Box::pin(async move {
                     member::add_certificate(tx, &row).await?;
                     Ok(((), vec![entry]))
@@ -130,7 +130,7 @@ impl Services {
         let found = member::lookup(&mut tx, id).await?.ok_or_else(not_found)?;
         drop(tx);
         if id != caller.member {
-            self.authorise_inactive(caller, &found.participant, Family::Member, Act::Read)
+            let permit = self.authorise(caller, &found.participant, Family::Member, Act::Read)
                 .await
                 .map_err(|_| not_found())?;
         }
@@ -139,8 +139,8 @@ impl Services {
 
     /// Members of a participant.
     pub async fn members(&self, caller: &Caller, of: &ParticipantId, page: &PageRequest) -> Result<Page<Member>> {
-        self.authorise_inactive(caller, of, Family::Member, Act::Read).await?;
-        member::list(&mut self.read().await?, of, page).await
+        let permit = self.authorise(caller, of, Family::Member, Act::Read).await?;
+        member::list(&mut self.read_as(&permit).await?, of, page).await
     }
 
     /// Changes name or roles of a member.
@@ -153,7 +153,7 @@ impl Services {
         etag: &str,
     ) -> Result<(Member, Committed)> {
         let current = self.member(caller, id).await?;
-        self.authorise(caller, &current.participant, Family::Member, Act::Update).await?;
+        let permit = self.authorise(caller, &current.participant, Family::Member, Act::Update).await?;
         if let Some(roles) = &roles {
             self.check_roles(caller, &current.participant, roles)?;
         }
@@ -165,7 +165,7 @@ impl Services {
             .concerning(&current.participant)
             .fact("roles", roles_text)
             .secret("member_changed", id.to_string());
-        self.change_member(id, etag, entry, move |mut member| {
+        self.change_member(&permit, id, etag, entry, move |mut member| {
             member.display_name = display_name.unwrap_or(member.display_name);
             member.roles = roles.unwrap_or(member.roles);
             Ok(member)
@@ -176,24 +176,25 @@ impl Services {
     /// Revokes a member with all its certificates and tokens, at once.
     pub async fn revoke_member(&self, caller: &Caller, id: MemberId, reason: &str) -> Result<(Member, Committed)> {
         let current = self.member(caller, id).await?;
-        self.authorise(caller, &current.participant, Family::Member, Act::Revoke).await?;
+        let permit = self.authorise(caller, &current.participant, Family::Member, Act::Revoke).await?;
         check_text("reason", reason, 500)?;
         let entry = EntryDraft::by(EntryKind::MemberRevoked, caller)
             .concerning(&current.participant)
             .secret("revoked", id.to_string())
             .secret("reason", reason);
-        self.change_member(id, "", entry, |member| Ok(Member { state: MemberState::Revoked, ..member })).await
+        self.change_member(&permit, id, "", entry, |member| Ok(Member { state: MemberState::Revoked, ..member })).await
     }
 
     async fn change_member(
         &self,
+        permit: &Permit,
         id: MemberId,
         etag: &str,
         entry: EntryDraft,
         change: impl FnOnce(Member) -> Result<Member> + Send + 'static,
     ) -> Result<(Member, Committed)> {
         let etag = etag.to_owned();
-        self.change(move |tx| {
+        self.change(permit, move |tx| {
             Box::pin(async move {
                 let object = format!("member {id}");
                 let current = member::lookup(tx, id).await?.ok_or_else(|| Error::not_found(&object))?;
@@ -215,8 +216,8 @@ impl Services {
 
     /// Certificates of a participant's members.
     pub async fn certificates(&self, caller: &Caller, of: &ParticipantId) -> Result<Vec<Certificate>> {
-        self.authorise_inactive(caller, of, Family::Certificate, Act::Read).await?;
-        member::certificates(&mut self.read().await?, of).await
+        let permit = self.authorise(caller, of, Family::Certificate, Act::Read).await?;
+        member::certificates(&mut self.read_as(&permit).await?, of).await
     }
 
     /// Revokes a certificate, at once.
@@ -232,7 +233,7 @@ impl Services {
         let certificate = member::lookup_certificate(&mut tx, fingerprint).await?.ok_or_else(not_found)?;
         let holder = member::lookup(&mut tx, certificate.member).await?.ok_or_else(not_found)?;
         drop(tx);
-        self.authorise_inactive(caller, &holder.participant, Family::Certificate, Act::Revoke)
+        let permit = self.authorise(caller, &holder.participant, Family::Certificate, Act::Revoke)
             .await
             .map_err(|_| not_found())?;
         let now = self.now();
@@ -240,7 +241,7 @@ impl Services {
             .concerning(&holder.participant)
             .fact("certificate", fingerprint)
             .secret("reason", reason);
-        self.change(move |tx| {
+        self.change(&permit, move |tx| {
             Box::pin(async move {
                 if !member::revoke_certificate(tx, &certificate.fingerprint, &holder.participant, now).await? {
                     return Err(Error::new(Reason::StateConflict)
@@ -269,7 +270,7 @@ impl Services {
         let (holder, bound_to) = match member {
             Some(id) if id != caller.member => {
                 let holder = self.member(caller, id).await?;
-                self.authorise(caller, &holder.participant, Family::Member, Act::IssueToken).await?;
+                let permit = self.authorise(caller, &holder.participant, Family::Member, Act::IssueToken).await?;
                 (holder, None)
             }
             _ => {
@@ -282,17 +283,25 @@ impl Services {
             return Err(Error::not_found(format_args!("member {}", holder.id)));
         }
         let now = self.now();
-        let token = self.keys().sign_access_token(&holder.participant, holder.id, bound_to.as_deref(), now, lifetime)?;
+        let token = self.keys().tokens().mint(
+            &AccessTokenRequest {
+                participant: &holder.participant,
+                member: holder.id,
+                bound_to: bound_to.as_deref(),
+                lifetime,
+            },
+            now,
+        )?;
         let expires_at = token.expires_at;
         let entry = EntryDraft::by(EntryKind::TokenIssued, caller)
             .concerning(&holder.participant)
-            .fact("token", token.id.as_str())
+            .fact("token", token.jti.as_str())
             .fact("bound", bound_to.is_some())
             .fact("expires", expires_at.to_string())
             .secret("holder", holder.id.to_string());
-        let id = token.id.clone();
+        let id = token.jti.clone();
         let ((), committed) = self
-            .change(move |tx| {
+            .change(&permit, move |tx| {
                 Box::pin(async move {
                     // A service account has no certificate of its own: its first token makes it active.
                     if holder.state == MemberState::Invited {
@@ -303,11 +312,11 @@ impl Services {
                 })
             })
             .await?;
-        Ok((token.jwt, expires_at, committed))
+        Ok((token.token.to_string(), expires_at, committed))
     }
 
     pub(super) fn issue_certificate(&self, csr: &str, member: &Member) -> Result<IssuedCertificate> {
-        self.keys().issue_client(
+        self.keys().authority().issue_client(
             csr,
             &member.participant,
             member.id,
@@ -321,18 +330,18 @@ impl Services {
         &self,
         caller: &Caller,
         certificate: &[u8],
-        act: ActKind,
+        act: &str,
         object: &str,
         signature: &str,
     ) -> Result<()> {
-        let act = MemberAct {
-            act,
+        let act = trust::Act {
+            act: act.to_owned(),
             hub: self.settings().hub_id.clone(),
             participant: caller.participant.clone(),
             member: caller.member,
             object: object.to_owned(),
         };
-        act.verify(signature, certificate)
+        trust::verify_act(signature, &act, certificate)
     }
 
     /// Roles that a participant may give: only the operating one has operators, and nobody both decides and audits.

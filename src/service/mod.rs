@@ -22,19 +22,22 @@ pub use self::{
     audit::{EntryFilter, ExportHead},
     catalog::{CatalogPage, DatasetChange, NewDataset, Upload},
     consent::ConsentImport,
-    denial::Denied,
+    denial::{Denied, Strangers},
     member::Enrolled,
     participant::{HubInfo, Registration},
     policy::{PolicyCheck, UseQuestion},
-    query::{QueryExplanation, QueryRequest, QueryRun, QuerySummary},
+    setup::OperatorIdentity,
+    query::{QueryExplanation, QueryRequest, QueryRun, QuerySummary, Slots},
 };
+use futures::future::BoxFuture;
+
 use crate::{
     audit::Committed,
     domain::{Caller, Clock, ParticipantId, Timestamp, Vocabulary},
     error::{Error, Result},
-    policy::{Act, CompiledPolicies, Family, HubPolicy, Permit},
+    policy::{Act, Domain, Family, HubPolicy, Membership, Permit, UsagePolicies},
     query::Engine,
-    store::{Store, Topic, Tx},
+    store::{Job, Store, Topic, Tx, member as members},
     trust::KeyStore,
 };
 
@@ -59,10 +62,6 @@ pub struct Settings {
     pub upload_bytes: u64,
     /// Most rows of an upload.
     pub upload_rows: u64,
-    /// Queries of one member at a time.
-    pub queries_per_caller: usize,
-    /// Queries at a time.
-    pub queries: usize,
 }
 
 /// Every use case of the hub; cheap to clone.
@@ -83,7 +82,7 @@ pub struct Inner {
     /// Role decisions.
     pub hub_policy: HubPolicy,
     /// Compiled usage policies by digest.
-    pub policies: CompiledPolicies,
+    pub policies: UsagePolicies,
     /// Purposes.
     pub vocabulary: Arc<Vocabulary>,
     /// The query engine.
@@ -91,9 +90,9 @@ pub struct Inner {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Which queries run now.
-    pub running: query::Slots,
+    pub running: Slots,
     /// Denials of callers without identity, waiting to be logged together.
-    pub strangers: denial::Strangers,
+    pub strangers: Strangers,
 }
 
 impl Services {
@@ -127,7 +126,8 @@ impl Services {
         self.inner.store.close().await;
     }
 
-    fn now(&self) -> Timestamp {
+    /// The hub's time.
+    pub fn now(&self) -> Timestamp {
         self.inner.clock.now()
     }
 
@@ -135,37 +135,50 @@ impl Services {
         self.inner.store.read().await
     }
 
-    /// The permit to do `act` on objects of `family` in the domain of `domain`; the roles are those of now.
-    async fn authorise(&self, caller: &Caller, domain: &ParticipantId, family: Family, act: Act) -> Result<Permit> {
-        caller.require_active()?;
-        self.authorise_inactive(caller, domain, family, act).await
+    /// The permit to do `act` on what belongs to `owner`; the roles are those of now.
+    async fn authorise(&self, caller: &Caller, owner: &ParticipantId, family: Family, act: Act) -> Result<Permit> {
+        self.authorise_in(caller, Domain::Participant(owner), family, act).await
     }
 
-    /// As [`Self::authorise`], for what a participant needs on its way to being active.
-    async fn authorise_inactive(
-        &self,
-        caller: &Caller,
-        domain: &ParticipantId,
-        family: Family,
-        act: Act,
-    ) -> Result<Permit> {
+    /// The permit to do `act` in a domain; the roles are those of now.
+    async fn authorise_in(&self, caller: &Caller, domain: Domain<'_>, family: Family, act: Act) -> Result<Permit> {
         let mut tx = self.read().await?;
         let revision = tx.revisions(&[Topic::Memberships.key()]).await?.first().copied().unwrap_or(0);
         if self.inner.hub_policy.revision() != revision {
-            let memberships = crate::store::member::memberships(&mut tx).await?;
-            self.inner.hub_policy.reload(&memberships, revision).await?;
+            let memberships = members::memberships(&mut tx)
+                .await?
+                .into_iter()
+                .map(|(member, participant, roles)| Membership { member, participant, roles })
+                .collect::<Vec<_>>();
+            self.inner.hub_policy.reload(&memberships, revision)?;
         }
         drop(tx);
         self.inner.hub_policy.authorise(caller, domain, family, act)
     }
 
-    /// Runs a change with its audit entries and gives its value with the receipt.
-    async fn change<T, F>(&self, run: F) -> Result<(T, Committed)>
+    /// Runs a change that `permit` allows, with its audit entries; gives its value and the proof that it is durable.
+    async fn change<T, F>(&self, permit: &Permit, run: F) -> Result<(T, Committed)>
     where
         T: Send + 'static,
-        F: for<'t> FnOnce(&'t mut Tx) -> futures::future::BoxFuture<'t, crate::store::Job<T>> + Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Job<T>> + Send + 'static,
+    {
+        tracing::debug!(family = %permit.family(), act = %permit.act(), "change");
+        self.inner.store.writer().submit(run).await
+    }
+
+    /// Runs a change that no member asks for: the hub's own records, or what a one-time token allows.
+    async fn change_by_hub<T, F>(&self, run: F) -> Result<(T, Committed)>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Job<T>> + Send + 'static,
     {
         self.inner.store.writer().submit(run).await
+    }
+
+    /// A connection for reading what `permit` allows.
+    async fn read_as(&self, permit: &Permit) -> Result<Tx> {
+        tracing::trace!(family = %permit.family(), act = %permit.act(), "read");
+        self.read().await
     }
 }
 

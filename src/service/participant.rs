@@ -10,9 +10,9 @@ use crate::{
         Participant, ParticipantId, ParticipantState, Role, Siren, Timestamp,
     },
     error::{Error, Reason, Result},
-    policy::{Act, Family},
+    policy::{Act, Family, Permit},
     store::{member, participant},
-    trust::{ActKind, EnrolmentToken, enrolment_digest},
+    trust::{EnrolmentToken, enrolment_digest},
 };
 
 /// What anyone may know of the hub.
@@ -68,13 +68,13 @@ impl Services {
 
     /// Makes a one-time token with which a new participant can register.
     pub async fn invite_participant(&self, caller: &Caller) -> Result<(String, Timestamp, Committed)> {
-        self.authorise(caller, &caller.participant, Family::Participant, Act::Invite).await?;
+        let permit = self.authorise(caller, &caller.participant, Family::Participant, Act::Invite).await?;
         let token = EnrolmentToken::generate()?;
         let hash = token.digest();
         let expires_at = self.now().plus(self.settings().enrolment_lifetime);
         let entry = EntryDraft::by(EntryKind::ParticipantInvited, caller).fact("expires", expires_at.to_string());
         let ((), committed) = self
-            .change(move |tx| {
+            .change(&permit, move |tx| {
                 Box::pin(async move {
                     member::add_enrolment(tx, &hash, None, expires_at).await?;
                     Ok(((), vec![entry]))
@@ -119,7 +119,7 @@ impl Services {
         let certificate = issued.row(admin.id, now);
         let fingerprint = issued.fingerprint.clone();
         let ((participant, admin), committed) = self
-            .change(move |tx| {
+            .change_by_hub(move |tx| {
                 Box::pin(async move {
                     if member::use_enrolment(tx, &hash, now).await?.is_some() {
                         return Err(Error::new(Reason::EnrolmentTokenInvalid));
@@ -144,15 +144,15 @@ impl Services {
 
     /// A participant.
     pub async fn participant(&self, caller: &Caller, id: &ParticipantId) -> Result<Participant> {
-        self.authorise_inactive(caller, id, Family::Participant, Act::Read).await?;
-        let mut tx = self.read().await?;
+        let permit = self.authorise(caller, &caller.participant, Family::Participant, Act::Read).await?;
+        let mut tx = self.read_as(&permit).await?;
         participant::lookup(&mut tx, id).await?.ok_or_else(|| Error::not_found(format_args!("participant `{id}`")))
     }
 
     /// Every participant.
     pub async fn participants(&self, caller: &Caller, page: &PageRequest) -> Result<Page<Participant>> {
-        self.authorise(caller, &caller.participant, Family::Participant, Act::Read).await?;
-        participant::list(&mut self.read().await?, page).await
+        let permit = self.authorise(caller, &caller.participant, Family::Participant, Act::Read).await?;
+        participant::list(&mut self.read_as(&permit).await?, page).await
     }
 
     /// Signs the charter in force for the caller's participant.
@@ -163,19 +163,19 @@ impl Services {
         digest: Digest,
         signature: String,
     ) -> Result<(Participant, Committed)> {
-        self.authorise_inactive(caller, &caller.participant, Family::Participant, Act::SignCharter).await?;
+        let permit = self.authorise(caller, &caller.participant, Family::Participant, Act::SignCharter).await?;
         let charter = self.charter(None).await?;
         if charter.digest != digest {
             return Err(Error::new(Reason::CharterMismatch).with("version", charter.version));
         }
-        self.verify_act(caller, certificate, ActKind::CharterSign, &digest.to_string(), &signature)?;
+        self.verify_act(caller, certificate, "charter.sign", &digest.to_string(), &signature)?;
         let now = self.now();
         let entry = EntryDraft::by(EntryKind::CharterSigned, caller)
             .fact("version", charter.version.to_string())
             .fact("digest", digest.to_string())
             .fact("signature", Digest::of(signature.as_bytes()).to_string());
         let (id, member) = (caller.participant.clone(), caller.member);
-        self.change(move |tx| {
+        self.change(&permit, move |tx| {
             Box::pin(async move {
                 let current = participant::lookup(tx, &id)
                     .await?
@@ -197,12 +197,12 @@ impl Services {
         accreditations: Vec<String>,
         etag: &str,
     ) -> Result<(Participant, Committed)> {
-        self.authorise(caller, &caller.participant, Family::Participant, Act::Approve).await?;
+        let permit = self.authorise(caller, &caller.participant, Family::Participant, Act::Approve).await?;
         let entry = EntryDraft::by(EntryKind::ParticipantApproved, caller)
             .concerning(id)
             .fact("participant", id.as_str())
             .fact("accreditations", accreditations.join(" "));
-        self.change_participant(id, etag, entry, move |current| {
+        self.change_participant(&permit, id, etag, entry, move |current| {
             let mut approved = current.approve()?;
             if !accreditations.is_empty() {
                 approved.accreditations = accreditations;
@@ -220,7 +220,7 @@ impl Services {
         reason: &str,
         etag: &str,
     ) -> Result<(Participant, Committed)> {
-        self.authorise(caller, &caller.participant, Family::Participant, Act::Suspend).await?;
+        let permit = self.authorise(caller, &caller.participant, Family::Participant, Act::Suspend).await?;
         check_text("reason", reason, 500)?;
         if *id == caller.participant {
             return Err(Error::new(Reason::SeparationOfDuties));
@@ -229,18 +229,19 @@ impl Services {
             .concerning(id)
             .fact("participant", id.as_str())
             .secret("reason", reason);
-        self.change_participant(id, etag, entry, Participant::suspend).await
+        self.change_participant(&permit, id, etag, entry, Participant::suspend).await
     }
 
     async fn change_participant(
         &self,
+        permit: &Permit,
         id: &ParticipantId,
         etag: &str,
         entry: EntryDraft,
         change: impl FnOnce(Participant) -> Result<Participant> + Send + 'static,
     ) -> Result<(Participant, Committed)> {
         let (id, etag) = (id.clone(), etag.to_owned());
-        self.change(move |tx| {
+        self.change(permit, move |tx| {
             Box::pin(async move {
                 let object = format!("participant `{id}`");
                 let current = participant::lookup(tx, &id).await?.ok_or_else(|| Error::not_found(&object))?;

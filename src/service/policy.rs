@@ -8,9 +8,8 @@ use crate::{
         PolicyState, PolicyVersion, Purpose, PurposeSlug,
     },
     error::{Error, Reason, Result},
-    policy::{self as engine, Act, Family, Finding, Severity, Term},
+    policy::{self as engine, Act, Attributes, Covered, Family, Finding, Severity},
     store::{access, dataset, policy},
-    trust::ActKind,
 };
 
 /// What is asked of a policy.
@@ -41,20 +40,20 @@ pub struct PolicyCheck {
     /// Errors, which prevent publication, and warnings.
     pub findings: Vec<Finding>,
     /// How each term is honoured (P8).
-    pub coverage: Vec<Term>,
+    pub coverage: Vec<Covered>,
 }
 
 impl Services {
     /// Every purpose the hub knows.
     pub async fn purposes(&self, caller: &Caller) -> Result<Vec<Purpose>> {
-        self.authorise_inactive(caller, &caller.participant, Family::Policy, Act::Read).await?;
+        let permit = self.authorise(caller, &caller.participant, Family::Policy, Act::Read).await?;
         Ok(self.inner.vocabulary.purposes().cloned().collect())
     }
 
     /// Checks a policy against its dataset and the vocabulary without keeping it.
     pub async fn check_policy(&self, caller: &Caller, policy: &Policy) -> Result<PolicyCheck> {
         let id = &policy.dataset;
-        self.authorise(caller, &id.owner, Family::Policy, Act::Check).await.map_err(|e| self.hide(e, caller, id))?;
+        let permit = self.authorise(caller, &id.owner, Family::Policy, Act::Check).await.map_err(|e| self.hide(e, caller, id))?;
         let dataset = self.dataset(caller, id).await?;
         Ok(self.check(policy, &dataset))
     }
@@ -69,7 +68,7 @@ impl Services {
     /// Keeps a draft. It may still have errors: publication refuses them.
     pub async fn create_policy(&self, caller: &Caller, policy: Policy) -> Result<(PolicyVersion, PolicyCheck, Committed)> {
         let id = policy.dataset.clone();
-        self.authorise(caller, &id.owner, Family::Policy, Act::Create).await.map_err(|e| self.hide(e, caller, &id))?;
+        let permit = self.authorise(caller, &id.owner, Family::Policy, Act::Create).await.map_err(|e| self.hide(e, caller, &id))?;
         let dataset = self.dataset(caller, &id).await?;
         let check = self.check(&policy, &dataset);
         let now = self.now();
@@ -77,7 +76,7 @@ impl Services {
         let entry =
             EntryDraft::by(EntryKind::PolicyCreated, caller).about(&id).fact("policy", digest.to_string());
         let (version, committed) = self
-            .change(move |tx| {
+            .change(&permit, move |tx| {
                 Box::pin(async move {
                     let version = PolicyVersion {
                         version: policy::next_version(tx, &policy.dataset).await?,
@@ -99,9 +98,9 @@ impl Services {
 
     /// A version. Drafts are seen by their owner only.
     pub async fn policy(&self, caller: &Caller, id: &DatasetId, version: Option<i64>) -> Result<PolicyVersion> {
-        self.authorise(caller, &caller.participant, Family::Policy, Act::Read).await?;
+        let permit = self.authorise(caller, &caller.participant, Family::Policy, Act::Read).await?;
         self.dataset(caller, id).await?;
-        let mut tx = self.read().await?;
+        let mut tx = self.read_as(&permit).await?;
         let found = match version {
             Some(version) => policy::lookup(&mut tx, id, version).await?,
             None => policy::in_force(&mut tx, id).await?,
@@ -113,9 +112,9 @@ impl Services {
 
     /// Versions, newest first.
     pub async fn policies(&self, caller: &Caller, id: &DatasetId, page: &PageRequest) -> Result<Page<PolicyVersion>> {
-        self.authorise(caller, &caller.participant, Family::Policy, Act::Read).await?;
+        let permit = self.authorise(caller, &caller.participant, Family::Policy, Act::Read).await?;
         self.dataset(caller, id).await?;
-        let mut found = policy::list(&mut self.read().await?, id, page).await?;
+        let mut found = policy::list(&mut self.read_as(&permit).await?, id, page).await?;
         if id.owner != caller.participant {
             found.items.retain(|version| version.state != PolicyState::Draft);
         }
@@ -132,19 +131,19 @@ impl Services {
         etag: &str,
         signature: String,
     ) -> Result<(PolicyVersion, Committed)> {
-        self.authorise(caller, &id.owner, Family::Policy, Act::Publish).await.map_err(|e| self.hide(e, caller, id))?;
+        let permit = self.authorise(caller, &id.owner, Family::Policy, Act::Publish).await.map_err(|e| self.hide(e, caller, id))?;
         let draft = self.policy(caller, id, Some(version)).await?;
         let dataset = self.dataset(caller, id).await?;
         if let Some(finding) = self.check(&draft.policy, &dataset).findings.iter().find(|f| f.severity == Severity::Error) {
             return Err(Error::new(Reason::PolicyInvalid).with("path", &finding.path).with("detail", &finding.message_en));
         }
-        self.verify_act(caller, certificate, ActKind::PolicyPublish, &draft.digest.to_string(), &signature)?;
+        self.verify_act(caller, certificate, "policy.publish", &draft.digest.to_string(), &signature)?;
         let entry = signed_entry(EntryKind::PolicyPublished, caller, id, &signature)
             .fact("policy", draft.digest.to_string())
             .fact("version", version.to_string());
         let now = self.now();
         let (id, etag) = (id.clone(), etag.to_owned());
-        self.change(move |tx| {
+        self.change(&permit, move |tx| {
             Box::pin(async move {
                 let mut entries = vec![entry];
                 let draft = load(tx, &id, version, &etag).await?;
@@ -176,10 +175,10 @@ impl Services {
         version: i64,
         etag: &str,
     ) -> Result<(PolicyVersion, Committed)> {
-        self.authorise(caller, &id.owner, Family::Policy, Act::Retire).await.map_err(|e| self.hide(e, caller, id))?;
+        let permit = self.authorise(caller, &id.owner, Family::Policy, Act::Retire).await.map_err(|e| self.hide(e, caller, id))?;
         let entry = EntryDraft::by(EntryKind::PolicyRetired, caller).about(id).fact("version", version.to_string());
         let (id, etag) = (id.clone(), etag.to_owned());
-        self.change(move |tx| {
+        self.change(&permit, move |tx| {
             Box::pin(async move {
                 let retired = load(tx, &id, version, &etag).await?.retire()?;
                 policy::update(tx, &retired, None).await?;
@@ -200,17 +199,17 @@ impl Services {
         reason: &str,
         signature: String,
     ) -> Result<(PolicyVersion, Committed)> {
-        self.authorise(caller, &id.owner, Family::Policy, Act::Revoke).await.map_err(|e| self.hide(e, caller, id))?;
+        let permit = self.authorise(caller, &id.owner, Family::Policy, Act::Revoke).await.map_err(|e| self.hide(e, caller, id))?;
         check_text("reason", reason, 500)?;
         let current = self.policy(caller, id, Some(version)).await?;
         let object = format!("participants/{}/datasets/{}/policies/{version}", id.owner, id.name);
-        self.verify_act(caller, certificate, ActKind::PolicyRevoke, &object, &signature)?;
+        self.verify_act(caller, certificate, "policy.revoke", &object, &signature)?;
         let entry = signed_entry(EntryKind::PolicyRevoked, caller, id, &signature)
             .fact("policy", current.digest.to_string())
             .fact("version", version.to_string())
             .secret("reason", reason);
         let id = id.clone();
-        self.change(move |tx| {
+        self.change(&permit, move |tx| {
             Box::pin(async move {
                 let revoked = load(tx, &id, version, "").await?.revoke()?;
                 policy::update(tx, &revoked, Some(&signature)).await?;
@@ -257,18 +256,22 @@ impl Services {
             Columns::All => dataset.columns().iter().map(|column| column.name.clone()).collect(),
             Columns::Only(names) => names.clone(),
         };
-        let compiled = self.inner.policies.get(version)?;
-        compiled.decide(
-            &engine::Question {
-                caller,
-                action: question.action,
-                purpose: question.purpose,
-                columns: &columns,
-                at: self.now(),
-                rule: question.rule,
-            },
-            &self.inner.vocabulary,
-        )
+        let compiled = match self.inner.policies.get(&version.digest) {
+            Some(compiled) => compiled,
+            None => self.inner.policies.compile(version.policy.clone())?,
+        };
+        if compiled.digest() != version.digest {
+            return Err(Error::internal(format_args!("the policy kept as {} is another one", version.digest)));
+        }
+        let question = engine::Question {
+            who: &Attributes::from(caller),
+            action: question.action,
+            purpose: question.purpose,
+            columns: &columns,
+            at: self.now(),
+            rule: question.rule,
+        };
+        Ok(engine::decide(&compiled, &question, &self.inner.vocabulary))
     }
 }
 

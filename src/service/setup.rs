@@ -43,7 +43,7 @@ impl Services {
         let expires_at = now.plus(self.settings().enrolment_lifetime);
         let hub_id = self.settings().hub_id.clone();
         let charter =
-            Charter { version: 1, text: assets::CHARTER.to_owned(), digest: Digest::of(assets::CHARTER.as_bytes()), published_at: now };
+            Charter { version: 1, text: assets::CHARTER_V1.to_owned(), digest: Digest::of(assets::CHARTER_V1.as_bytes()), published_at: now };
         let new_participant = Participant {
             id: operator.id.clone(),
             siren: operator.siren,
@@ -66,7 +66,7 @@ impl Services {
             created_at: now,
             revision: 1,
         };
-        self.change(move |tx| {
+        self.change_by_hub(move |tx| {
             Box::pin(async move {
                 participant::add_charter(tx, &charter).await?;
                 participant::add(tx, &new_participant).await?;
@@ -100,7 +100,7 @@ impl Services {
         drop(tx);
         for id in &open {
             let id = *id;
-            self.change(move |tx| {
+            self.change_by_hub(move |tx| {
                 Box::pin(async move {
                     request::end_query(tx, id).await?;
                     let entry = EntryDraft::new(EntryKind::QueryOutcome)

@@ -95,8 +95,7 @@ pub async fn head(tx: &mut Tx, origin: &str) -> Result<LogHead> {
         .await
         .map_err(failed)?
         .ok_or_else(|| Error::internal("the log has no head"))?;
-    let size = row.count("size")?;
-    let frontier = crate::audit::Frontier::from_bytes(size, &row.col::<Vec<u8>>("frontier")?)?;
+    let frontier = crate::audit::Frontier::from_bytes(&row.col::<Vec<u8>>("frontier")?)?;
     Ok(LogHead { frontier, checkpoint: row.col("checkpoint")? })
 }
 

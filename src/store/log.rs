@@ -6,7 +6,7 @@ use sqlx::Row as _;
 
 use super::{Tx, failed, row::RowExt as _};
 use crate::{
-    audit::{self, Frontier, Leaf, LeafContext},
+    audit::{self, CheckpointSigner, Frontier, Leaf, LeafContext},
     domain::{EntryDraft, ParticipantId, Timestamp},
     error::{Error, Result},
 };
@@ -27,8 +27,7 @@ pub(super) async fn head(tx: &mut Tx, origin: &str) -> Result<LogHead> {
     let Some(row) = row else {
         return Ok(LogHead { frontier: Frontier::default(), checkpoint: String::new() });
     };
-    let size = row.count("size")?;
-    let frontier = Frontier::from_bytes(size, &row.col::<Vec<u8>>("frontier")?)?;
+    let frontier = Frontier::from_bytes(&row.col::<Vec<u8>>("frontier")?)?;
     Ok(LogHead { frontier, checkpoint: row.col("checkpoint")? })
 }
 
@@ -108,8 +107,8 @@ fn entry_id(at: Timestamp) -> uuid::Uuid {
 }
 
 /// Compares the log with the last checkpoint kept outside the database, and its frontier with its entries.
-pub(super) async fn check_against_file(tx: &mut Tx, origin: &str, file: &Path) -> Result<()> {
-    let head = head(tx, origin).await?;
+pub(super) async fn check_against_file(tx: &mut Tx, signer: &dyn CheckpointSigner, file: &Path) -> Result<()> {
+    let head = head(tx, signer.origin()).await?;
     let size = head.frontier.size();
     let row = sqlx::query("SELECT COUNT(*) AS n, COALESCE(MAX(idx), -1) AS last FROM entry")
         .fetch_one(tx.conn())
@@ -119,8 +118,8 @@ pub(super) async fn check_against_file(tx: &mut Tx, origin: &str, file: &Path) -
         return Err(refuse_to_sign("its entries and its head disagree"));
     }
     let Ok(known) = std::fs::read_to_string(file) else { return Ok(()) };
-    let known = audit::Checkpoint::parse_unverified(&known)
-        .map_err(|_| refuse_to_sign("the checkpoint file beside the keys is not readable"))?;
+    let known = audit::Checkpoint::verify(&known, &audit::VerifierKey::of(signer)?)
+        .map_err(|_| refuse_to_sign("the checkpoint file beside the keys is not one that this hub has signed"))?;
     if known.size > size {
         return Err(refuse_to_sign("it is older than the last checkpoint beside the keys (a restored backup?)"));
     }
@@ -129,7 +128,7 @@ pub(super) async fn check_against_file(tx: &mut Tx, origin: &str, file: &Path) -
     }
     if known.size < size {
         let hashes = leaf_hashes(tx, known.size).await?;
-        if Frontier::from_leaf_hashes(hashes).root() != known.root {
+        if Frontier::from_leaf_hashes(&hashes).root() != known.root {
             return Err(refuse_to_sign("it does not continue the last checkpoint beside the keys"));
         }
     }

@@ -100,6 +100,15 @@ pub async fn memberships(tx: &mut Tx) -> Result<Vec<(MemberId, ParticipantId, BT
     rows.iter().map(|row| Ok((row.parsed("id")?, row.parsed("participant")?, row.json("roles")?))).collect()
 }
 
+/// The participant that operates the hub: that of its first member.
+pub async fn operating_participant(tx: &mut Tx) -> Result<Option<ParticipantId>> {
+    let row = sqlx::query("SELECT participant FROM member ORDER BY id LIMIT 1")
+        .fetch_optional(tx.conn())
+        .await
+        .map_err(failed)?;
+    row.map(|row| row.parsed("participant")).transpose()
+}
+
 /// Whether the hub has any member yet.
 pub async fn any(tx: &mut Tx) -> Result<bool> {
     let found: Option<String> =

@@ -73,7 +73,7 @@ impl Store {
         let pool = engine.connect(AnyPoolOptions::new().max_connections(config.max_connections.max(2)), &config.url).await?;
         engine.migrate(&pool).await?;
         let mut tx = Tx { conn: pool.acquire().await.map_err(unavailable)?, engine };
-        log::check_against_file(&mut tx, signer.origin(), &config.checkpoint_file).await?;
+        log::check_against_file(&mut tx, signer.as_ref(), &config.checkpoint_file).await?;
         drop(tx);
         let writer = Writer::start(pool.clone(), engine, &config, signer, clock, metrics);
         Ok(Self { pool, engine, writer })

@@ -128,14 +128,15 @@ impl Writer {
     where
         F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<()>> + Send + 'static,
     {
-        let job = move |tx: &mut Tx| -> BoxFuture<'_, Job<()>> {
+        self.enqueue(move |tx| {
             let running = run(tx);
             Box::pin(async move {
                 running.await?;
                 Ok(((), Vec::new()))
             })
-        };
-        self.enqueue(job).await.map(|_| ())
+        })
+        .await
+        .map(|_| ())
     }
 
     /// Lets the queued jobs end and takes no more.
@@ -282,9 +283,7 @@ impl Sequencer {
         }
         let changed = head.frontier.size() > old_size;
         if changed {
-            let checkpoint =
-                Checkpoint { origin: origin.to_owned(), size: head.frontier.size(), root: head.frontier.root() };
-            head.checkpoint = checkpoint.sign(self.signer.as_ref())?;
+            head.checkpoint = Checkpoint::of(origin, &head.frontier).sign(self.signer.as_ref())?;
             log::advance(tx, origin, old_size, &head).await?;
         }
         Ok((head, changed))
@@ -300,7 +299,7 @@ impl Sequencer {
         for draft in &drafts {
             let index = head.frontier.size();
             let leaf = log::append(tx, self.signer.origin(), index, self.clock.now(), draft).await?;
-            head.frontier.append(leaf.hash);
+            head.frontier.append(&leaf.hash);
             appended.push((index, leaf.hash));
         }
         Ok((value, appended))

@@ -19,7 +19,7 @@ use crate::{
     audit::Committed,
     domain::{Caller, EntryDraft, EntryKind, GrantId, PurposeSlug, QueryId},
     error::{Error, Reason, Result},
-    policy::{Act, Family},
+    policy::{Act, Family, Permit},
     query::Planned,
     store::request,
 };
@@ -64,11 +64,11 @@ impl Services {
     }
 
     async fn try_query(&self, caller: &Caller, ask: &QueryRequest, id: QueryId) -> Result<QueryRun> {
-        self.authorise(caller, &caller.participant, Family::Query, Act::Run).await?;
+        let permit = self.authorise(caller, &caller.participant, Family::Query, Act::Run).await?;
         let slot = self.inner.running.take(caller.member)?;
         for _ in 0..ATTEMPTS {
             let (resolved, planned) = self.prepare(caller, ask).await?;
-            match self.record_decision(caller, ask, id, &resolved, &planned).await {
+            match self.record_decision(&permit, caller, ask, id, &resolved, &planned).await {
                 Ok(decision) => {
                     return QueryRun::start(self.clone(), caller.clone(), ask, id, resolved, planned, decision, slot).await;
                 }
@@ -81,7 +81,7 @@ impl Services {
 
     /// What would apply to a query, without touching data or recording a decision.
     pub async fn explain_query(&self, caller: &Caller, ask: &QueryRequest) -> Result<QueryExplanation> {
-        self.authorise(caller, &caller.participant, Family::Query, Act::Explain).await?;
+        let _permit = self.authorise(caller, &caller.participant, Family::Query, Act::Explain).await?;
         let (resolved, planned) = self.prepare(caller, ask).await?;
         Ok(QueryExplanation { k: resolved.k(), max_rows: planned.max_rows(), datasets: resolved.uses })
     }
@@ -97,6 +97,7 @@ impl Services {
     /// The DECISION entry; refused if anything it rests on has changed since it was taken.
     async fn record_decision(
         &self,
+        permit: &Permit,
         caller: &Caller,
         ask: &QueryRequest,
         id: QueryId,
@@ -123,7 +124,7 @@ impl Services {
         let fence = resolved.fence.clone();
         let now = self.now();
         let ((), committed) = self
-            .change(move |tx| {
+            .change(permit, move |tx| {
                 Box::pin(async move {
                     if tx.revisions(&fence.topics).await? != fence.values {
                         return Err(Error::new(Reason::QueryCut));
@@ -149,7 +150,7 @@ impl Services {
         if let Some(dataset) = error.params().get("dataset").and_then(|dataset| dataset.parse().ok()) {
             entry = entry.about(&dataset);
         }
-        self.change(move |_| Box::pin(async move { Ok(((), vec![entry])) })).await.map(|_| ())
+        self.change_by_hub(move |_| Box::pin(async move { Ok(((), vec![entry])) })).await.map(|_| ())
     }
 }
 

@@ -230,7 +230,7 @@ fn outcome_entry(caller: &Caller, owners: &[ParticipantId], id: QueryId, end: &s
 
 async fn close(services: &Services, id: QueryId, entries: Vec<EntryDraft>) -> Result<Receipt> {
     let ((), committed) = services
-        .change(move |tx| {
+        .change_by_hub(move |tx| {
             Box::pin(async move {
                 request::end_query(tx, id).await?;
                 Ok(((), entries))
