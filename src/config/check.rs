@@ -61,6 +61,12 @@ impl Config {
             "is the default, but the hub listens beyond this machine; it cannot be changed once the hub is initialised",
         );
         findings.error_if(self.hub.public_name.trim().is_empty(), "hub.public_name", "must not be empty");
+        let url = &self.hub.public_url;
+        findings.error_if(
+            !url.is_empty() && !url.starts_with("https://"),
+            "hub.public_url",
+            "must begin with https://",
+        );
         findings.error_if(self.data_dir.as_os_str().is_empty(), "data_dir", "must not be empty");
         findings.error_if(
             !matches!(self.database.url.scheme().as_str(), "sqlite" | "postgres" | "postgresql"),
@@ -110,6 +116,8 @@ impl Config {
         findings.within("limits.drain_timeout", self.limits.drain_timeout, Duration::ZERO, Duration::from_mins(10));
         findings.within("limits.upload_timeout", self.limits.upload_timeout, second, DAY);
         findings.within("certificate.lifetime", self.certificate.lifetime, Duration::from_mins(5), DAY * 90);
+        let enrolment = self.certificate.enrolment_lifetime;
+        findings.within("certificate.enrolment_lifetime", enrolment, Duration::from_mins(5), DAY * 30);
         findings.within("token.max_lifetime", self.token.max_lifetime, Duration::from_mins(1), DAY);
         findings.within("token.lifetime", self.token.lifetime, second, self.token.max_lifetime);
         findings.within("query.deadline", self.query.deadline, second, DAY);

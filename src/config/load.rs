@@ -313,4 +313,13 @@ mod tests {
         let config = read("data_dir = \"/srv/é ?\"\n", &[]).unwrap();
         assert_eq!(config.database_url().expose(), "sqlite:///srv/%C3%A9%20%3F/hub.db");
     }
+
+    #[test]
+    fn callers_are_told_the_public_url_or_the_first_name_and_the_bound_port() {
+        let bound = "0.0.0.0:7444".parse().unwrap();
+        assert_eq!(Config::default().public_url(bound), "https://localhost:7444");
+        assert_eq!(read("[tls]\nnames = [\"::1\"]\n", &[]).unwrap().public_url(bound), "https://[::1]:7444");
+        let named = read("[hub]\npublic_url = \"https://hub.example/\"\n", &[]).unwrap();
+        assert_eq!(named.public_url(bound), "https://hub.example");
+    }
 }

@@ -70,6 +70,16 @@ impl Config {
         toml::to_string_pretty(&shown).unwrap_or_default()
     }
 
+    /// The URL of the HTTPS listener as callers are told it, without a slash at its end. `bound` is where it listens.
+    pub fn public_url(&self, bound: SocketAddr) -> String {
+        if !self.hub.public_url.is_empty() {
+            return self.hub.public_url.trim_end_matches('/').to_owned();
+        }
+        let host = self.tls.names.first().map_or("localhost", String::as_str);
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        format!("https://{host}:{}", bound.port())
+    }
+
     /// The database's URL with `{data_dir}` filled in, ready to connect to.
     pub fn database_url(&self) -> SecretUrl {
         let bytes = self.data_dir.as_os_str().as_encoded_bytes();
@@ -112,11 +122,13 @@ pub struct Hub {
     pub id: String,
     /// The name that people see.
     pub public_name: String,
+    /// Where others reach the HTTPS listener; empty: derived from its address. See [`Config::public_url`].
+    pub public_url: String,
 }
 
 impl Default for Hub {
     fn default() -> Self {
-        Self { id: "hub.localhost".to_owned(), public_name: "Occitanie Data hub".to_owned() }
+        Self { id: "hub.localhost".to_owned(), public_name: "Occitanie Data hub".to_owned(), public_url: String::new() }
     }
 }
 
@@ -237,11 +249,15 @@ pub struct Certificate {
     /// How long one is valid.
     #[serde(with = "duration")]
     pub lifetime: Duration,
+    /// How long a one-time token for enrolment can be used.
+    #[serde(with = "duration")]
+    pub enrolment_lifetime: Duration,
 }
 
 impl Default for Certificate {
     fn default() -> Self {
-        Self { lifetime: Duration::from_hours(30 * 24) }
+        let days = |days: u64| Duration::from_hours(days * 24);
+        Self { lifetime: days(30), enrolment_lifetime: days(3) }
     }
 }
 

@@ -54,7 +54,7 @@ impl Cluster {
             .collect();
         let mut unique = [0_u8; 8];
         aws_lc_rs::rand::fill(&mut unique).expect("randomness");
-        let database = format!("odh_{readable}_{:016x}", u64::from_be_bytes(unique));
+        let database = format!("odh_test_{readable}_{:016x}", u64::from_be_bytes(unique));
         let mut admin = PgConnection::connect(&self.admin_url).await.expect("connect to PostgreSQL");
         // TEMPLATE template0: copying it does not fail while someone else is connected to template1.
         sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {database} TEMPLATE template0")))
