@@ -4,11 +4,7 @@ use std::{fmt, str::FromStr};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use super::{
-    checkpoint::Checkpoint,
-    note::VerifierKey,
-    tree::{Hash, verify_inclusion},
-};
+use super::{checkpoint::Checkpoint, note::VerifierKey, path::verify_inclusion, tree::Hash};
 use crate::error::{Error, Reason, Result};
 
 const HEADER: &str = "c2sp.org/tlog-proof@v1";
