@@ -9,7 +9,7 @@ use crate::{
         Caller, EntryDraft, EntryKind, Member, MemberId, MemberState, Page, PageRequest, ParticipantId, Role, Timestamp,
     },
     error::{Error, Reason, Result},
-    policy::{Act, Family, Permit},
+    policy::{Act, Domain, Family, Permit},
     store::member::{self, Certificate},
     trust::{self, AccessTokenRequest, EnrolmentToken, IssuedCertificate, enrolment_digest},
 };
@@ -130,9 +130,8 @@ impl Services {
         let found = member::lookup(&mut tx, id).await?.ok_or_else(not_found)?;
         drop(tx);
         if id != caller.member {
-            let permit = self.authorise(caller, &found.participant, Family::Member, Act::Read)
-                .await
-                .map_err(|_| not_found())?;
+            let permit = self.authorise(caller, &found.participant, Family::Member, Act::Read).await;
+            permit.map_err(|_| not_found())?.require(Domain::Participant(&found.participant), Family::Member, Act::Read)?;
         }
         Ok(found)
     }
@@ -267,16 +266,16 @@ impl Services {
             let most = self.settings().token_lifetime_max.as_secs();
             return Err(Error::invalid("lifetime", format_args!("not between 1 and {most} seconds")));
         }
-        let (holder, bound_to) = match member {
+        let (permit, holder, bound_to) = match member {
             Some(id) if id != caller.member => {
                 let holder = self.member(caller, id).await?;
                 let permit = self.authorise(caller, &holder.participant, Family::Member, Act::IssueToken).await?;
-                (holder, None)
+                (permit, holder, None)
             }
             _ => {
-                caller.require_active()?;
+                let permit = self.authorise(caller, &caller.participant, Family::Participant, Act::Read).await?;
                 let fingerprint = caller.fingerprint().ok_or_else(|| Error::new(Reason::Unauthenticated))?;
-                (self.member(caller, caller.member).await?, Some(fingerprint.to_owned()))
+                (permit, self.member(caller, caller.member).await?, Some(fingerprint.to_owned()))
             }
         };
         if holder.state == MemberState::Revoked {

@@ -46,14 +46,14 @@ pub struct PolicyCheck {
 impl Services {
     /// Every purpose the hub knows.
     pub async fn purposes(&self, caller: &Caller) -> Result<Vec<Purpose>> {
-        let permit = self.authorise(caller, &caller.participant, Family::Policy, Act::Read).await?;
+        let _permit = self.authorise(caller, &caller.participant, Family::Policy, Act::Read).await?;
         Ok(self.inner.vocabulary.purposes().cloned().collect())
     }
 
     /// Checks a policy against its dataset and the vocabulary without keeping it.
     pub async fn check_policy(&self, caller: &Caller, policy: &Policy) -> Result<PolicyCheck> {
         let id = &policy.dataset;
-        let permit = self.authorise(caller, &id.owner, Family::Policy, Act::Check).await.map_err(|e| self.hide(e, caller, id))?;
+        let _permit = self.authorise(caller, &id.owner, Family::Policy, Act::Check).await.map_err(|e| self.hide(e, caller, id))?;
         let dataset = self.dataset(caller, id).await?;
         Ok(self.check(policy, &dataset))
     }
