@@ -98,7 +98,10 @@ fn full_rule() -> Rule {
         columns: Columns::Only(texts(&["age", "cost", "commune"])),
         purposes: [name("scientific_research")].into(),
         legal_basis: Some(LegalBasis::PublicInterest),
-        when: vec![Window { from: Some(at(0)), until: Some(at(10)) }, Window { from: Some(at(50)), until: Some(at(60)) }],
+        when: vec![
+            Window { from: Some(at(0)), until: Some(at(10)) },
+            Window { from: Some(at(50)), until: Some(at(60)) },
+        ],
         how: How::default(),
         duties: Vec::new(),
         text: Text::default(),
@@ -203,11 +206,8 @@ fn reading_includes_aggregating_and_what_must_not_be_aggregated_must_not_be_read
 fn an_entry_is_seen_whatever_the_purpose_and_columns_of_its_use() {
     let seen = Asked { action: Action::Discover, purpose: None, columns: BTreeSet::new(), ..asked() };
     let visible = Rule { actions: [Action::Discover].into(), legal_basis: None, ..full_rule() };
-    let no_marketing = Rule {
-        purposes: [name("marketing")].into(),
-        actions: Action::ALL.into(),
-        ..anyone("deny", Effect::Deny)
-    };
+    let no_marketing =
+        Rule { purposes: [name("marketing")].into(), actions: Action::ALL.into(), ..anyone("deny", Effect::Deny) };
     assert!(seen.decide(&policy(vec![visible.clone(), no_marketing])).permit.is_some());
     let hidden = Rule { actions: [Action::Discover].into(), ..anyone("deny", Effect::Deny) };
     assert!(seen.decide(&policy(vec![visible, hidden])).permit.is_none());
@@ -265,7 +265,8 @@ fn obligations_are_the_governing_rules_joined_with_the_floor_and_never_another_p
 
 #[test]
 fn a_permit_to_aggregate_always_says_so() {
-    let permit = |action| Asked { action, ..asked() }.decide(&policy(vec![anyone("r", Effect::Permit)])).permit.unwrap();
+    let permit =
+        |action| Asked { action, ..asked() }.decide(&policy(vec![anyone("r", Effect::Permit)])).permit.unwrap();
     assert_eq!(permit(Action::Aggregate).how.aggregate_only, Some(1));
     assert_eq!(permit(Action::Read).how.aggregate_only, None);
 }
