@@ -4,6 +4,8 @@
 //! that kept it from applying; a deny that fired is said to exist and not which, since its terms may name
 //! parties that are none of the requester's business (P9).
 
+use std::fmt::Write as _;
+
 use crate::domain::{Clause, Decision, Effect, Name, Policy, RuleOutcome, RuleTrace, Text};
 use crate::error::{Error, Reason};
 
@@ -45,8 +47,8 @@ pub fn in_full(decision: &Decision, policy: &Policy) -> Text {
     let mut text = Text { fr, en };
     for trace in &decision.trace {
         let (fr, en) = line(trace, policy);
-        text.fr.push_str(&format!("\n- {fr}"));
-        text.en.push_str(&format!("\n- {en}"));
+        let _ = write!(text.fr, "\n- {fr}");
+        let _ = write!(text.en, "\n- {en}");
     }
     if decision.trace.is_empty() {
         text.fr.push_str("\n- aucune règle n'a pu être évaluée");

@@ -4,7 +4,11 @@
 //! silence: a key given twice, tags, and aliases that blow up. The second reads the domain's types, unknown keys
 //! refused, with variants as single-key maps (`prefix: 3`). Every refusal says where: path, line and column.
 
-use std::{cell::Cell, collections::BTreeSet, fmt};
+use std::{
+    cell::Cell,
+    collections::BTreeSet,
+    fmt::{self, Write as _},
+};
 
 use serde::{
     Deserializer,
@@ -59,7 +63,7 @@ fn refusal(error: &serde_norway::Error) -> Error {
     }
     let mut detail: String = what.chars().take(MAX_DETAIL).collect();
     if let Some(place) = error.location() {
-        detail.push_str(&format!(" (line {}, column {})", place.line(), place.column()));
+        let _ = write!(detail, " (line {}, column {})", place.line(), place.column());
     }
     Error::new(Reason::PolicyInvalid).with("path", path).with("detail", detail)
 }
@@ -262,7 +266,7 @@ floor: {max_rows: 1000}
         for pair in "abcdefgh".as_bytes().windows(2) {
             let (one, next) = (char::from(pair[0]), char::from(pair[1]));
             let aliases = vec![format!("*{one}"); 10].join(", ");
-            laughs.push_str(&format!("{next}: &{next} [{aliases}]\n"));
+            let _ = writeln!(laughs, "{next}: &{next} [{aliases}]");
         }
         assert!(refused(&laughs).1.contains("more than 50000 values"));
     }
