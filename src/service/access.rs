@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     Services,
     participant::check_text,
-    policy::{Question, denied},
+    policy::Question,
     require_etag,
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
         EntryDraft, EntryKind, Grant, GrantId, GrantState, Page, PageRequest, PurposeSlug,
     },
     error::{Error, Reason, Result},
-    policy::{Act, Family, Permit},
+    policy::{Act, Family, Permit, explain},
     store::{access, access::Side, dataset, policy},
 };
 
@@ -115,7 +115,7 @@ impl Services {
         let question =
             Question { action: ask.action, purpose: Some(&ask.purpose), columns: &ask.columns, rule: None };
         let decision = self.decide_use(caller, &dataset, &version, &question)?;
-        if decision.permit.is_some() { Ok(()) } else { Err(denied(&decision, &ask.dataset)) }
+        if decision.permit.is_some() { Ok(()) } else { Err(explain::refusal(&decision, &version.policy)) }
     }
 
     /// A request that the caller's participant is a party of.
@@ -197,7 +197,7 @@ impl Services {
             rule: None,
         };
         let decision = self.decide_use(&requester, &dataset, &version, &question)?;
-        let permit = decision.permit.clone().ok_or_else(|| denied(&decision, &dataset.id))?;
+        let permit = decision.permit.clone().ok_or_else(|| explain::refusal(&decision, &version.policy))?;
         let rule = version.policy.rule(permit.rule.as_str()).ok_or_else(not_found)?;
         let now = self.now();
         let mut grant = Grant {

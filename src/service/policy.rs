@@ -275,15 +275,6 @@ impl Services {
     }
 }
 
-/// The refusal that names the clause which got nearest, and no rule about others (P9).
-pub(super) fn denied(decision: &Decision, dataset: &DatasetId) -> Error {
-    let (clause, detail) = match decision.nearest_miss() {
-        Some((_, clause)) => (clause.as_str(), format!("no rule permits it: the {} does not fit", clause.as_str())),
-        None => ("rule", "a rule of the owner rules it out".to_owned()),
-    };
-    Error::new(Reason::PolicyDenied).with("dataset", dataset).with("clause", clause).with("detail", detail)
-}
-
 fn signed_entry(kind: EntryKind, caller: &Caller, id: &DatasetId, signature: &str) -> EntryDraft {
     let digest = crate::domain::Digest::of(signature.as_bytes());
     EntryDraft::by(kind, caller).about(id).fact("signature", digest.to_string())

@@ -14,8 +14,9 @@ use crate::{
         GrantState, How, LegalBasis, Mask, Name, Permit, PolicyState, PolicyVersion, SnapshotId,
     },
     error::{Error, Reason, Result},
+    policy::explain,
     query::GovernedDataset,
-    service::policy::{Question, denied},
+    service::policy::Question,
     store::{Topic, Tx, access, consent, dataset, policy},
 };
 
@@ -153,7 +154,7 @@ impl Services {
                 first_denial.get_or_insert(decision);
             }
         }
-        Err(first_denial.map_or_else(|| no_policy(&dataset.id), |decision| denied(&decision, &dataset.id)))
+        Err(first_denial.map_or_else(|| no_policy(&dataset.id), |decision| explain::refusal(&decision, &version.policy)))
     }
 
     /// A restricted dataset: the grant that fits, under the policy and the rule it cites.
@@ -171,7 +172,7 @@ impl Services {
             rule: Some(&grant.rule),
         };
         let decision = self.decide_use(caller, dataset, &version, &question)?;
-        let permit = decision.permit.clone().ok_or_else(|| denied(&decision, &dataset.id))?;
+        let permit = decision.permit.clone().ok_or_else(|| explain::refusal(&decision, &version.policy))?;
         let how = permit.how.clone();
         let aggregate = grant.action == Action::Aggregate || how.aggregate_only.is_some();
         let columns = grant.columns.clone();

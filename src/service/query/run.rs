@@ -76,7 +76,7 @@ impl QueryRun {
                 id,
                 uses: resolved.uses,
                 decision: receipt,
-                encoder: Some(IpcEncoder::new(&answer.schema())?),
+                encoder: Some(IpcEncoder::new(answer.schema())?),
                 services,
                 caller,
                 ask: ask.clone(),
@@ -117,7 +117,7 @@ impl QueryRun {
                     encoder.batch(&batch)
                 }
                 Ok(None) => match self.encoder.take() {
-                    Some(encoder) => encoder.finish(),
+                    Some(encoder) => encoder.end(),
                     None => return None,
                 },
                 Ok(Some(Err(error))) => Err(error),
@@ -132,7 +132,7 @@ impl QueryRun {
         }
     }
 
-    /// Records how it ended. Of figures about one owner's data alone, only that owner gets an entry.
+    /// Records how it ended.
     pub async fn finish(mut self) -> Result<QuerySummary> {
         let duration = self.started.elapsed();
         let outcome = self.close("complete").await?;
@@ -190,17 +190,17 @@ impl QueryRun {
     fn entries(&self, end: &str) -> Vec<EntryDraft> {
         let owners: Vec<ParticipantId> = self.uses.iter().map(|one| one.dataset.owner.clone()).collect();
         let mut entries = vec![outcome_entry(&self.caller, &owners, self.id, end, self.rows, self.bytes)];
-        // How many groups were suppressed tells about hidden rows: a leaf of its own for each owner, not the caller.
-        if let Some(suppressed) = self.answer.suppressed_groups() {
-            let hidden: std::collections::BTreeSet<_> =
-                owners.into_iter().filter(|owner| *owner != self.caller.participant).collect();
-            entries.extend(hidden.iter().map(|owner| {
-                EntryDraft::new(EntryKind::QueryOutcome)
-                    .concerning(owner)
-                    .fact("query", self.id.to_string())
-                    .fact("suppressed_groups", suppressed.to_string())
-            }));
-        }
+        // What was read and withheld tells about hidden rows: a leaf of its own for each owner, never for the caller.
+        let counters = self.answer.counters();
+        let others = counters.datasets().iter().filter(|(id, _)| id.owner != self.caller.participant);
+        entries.extend(others.map(|(id, read)| {
+            EntryDraft::new(EntryKind::QueryOutcome)
+                .about(id)
+                .fact("query", self.id.to_string())
+                .fact("rows_scanned", read.scanned().to_string())
+                .fact("rows_passed", read.passed().to_string())
+                .fact("suppressed_groups", counters.suppressed_groups().to_string())
+        }));
         entries
     }
 }
