@@ -89,7 +89,10 @@ impl App {
         let operator_token = services.initialise(operator).await?;
         let unknown = services.close_open_queries().await?;
         if unknown > 0 {
-            tracing::warn!(queries = unknown, "queries of an earlier run ended without an outcome: recorded as unknown");
+            tracing::warn!(
+                queries = unknown,
+                "queries of an earlier run ended without an outcome: recorded as unknown"
+            );
         }
         Ok(Self { config, services, metrics, operator_token, lock: dirs.lock })
     }

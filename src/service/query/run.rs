@@ -102,7 +102,7 @@ impl QueryRun {
     /// While it waits for rows it watches what the decision rests on, and cuts the stream when that has changed.
     pub async fn next(&mut self) -> Option<Result<Vec<u8>>> {
         loop {
-            let Some(encoder) = self.encoder.as_mut() else { return None };
+            let encoder = self.encoder.as_mut()?;
             if self.checked.elapsed() >= WATCH {
                 self.checked = Instant::now();
                 if let Err(error) = self.still_holds().await {
@@ -165,7 +165,10 @@ impl QueryRun {
         let tables = self.uses.iter().map(|one| one.dataset.clone()).collect();
         let again = self.services.resolve(&caller, &tables, &self.ask).await.map_err(|_| cut())?;
         let same = again.uses.iter().zip(&self.uses).all(|(new, old)| {
-            new.policy == old.policy && new.rule == old.rule && new.grant == old.grant && new.row_filter == old.row_filter
+            new.policy == old.policy
+                && new.rule == old.rule
+                && new.grant == old.grant
+                && new.row_filter == old.row_filter
         });
         if !same {
             return Err(cut());
@@ -219,7 +222,14 @@ impl Drop for QueryRun {
     }
 }
 
-fn outcome_entry(caller: &Caller, owners: &[ParticipantId], id: QueryId, end: &str, rows: u64, bytes: u64) -> EntryDraft {
+fn outcome_entry(
+    caller: &Caller,
+    owners: &[ParticipantId],
+    id: QueryId,
+    end: &str,
+    rows: u64,
+    bytes: u64,
+) -> EntryDraft {
     let entry = EntryDraft::by(EntryKind::QueryOutcome, caller)
         .fact("query", id.to_string())
         .fact("end", end)
