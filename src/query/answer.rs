@@ -99,7 +99,8 @@ impl Counters {
 #[derive(Debug)]
 pub struct Answer {
     schema: SchemaRef,
-    batches: mpsc::Receiver<Result<RecordBatch>>,
+    batches: mpsc::Receiver<Result<Message>>,
+    ended: bool,
     counters: Arc<Counters>,
     _task: AbortOnDropHandle<()>,
     _engine: Engine,
@@ -111,12 +112,11 @@ impl Answer {
         let (schema, counters) = (Arc::clone(&planned.schema), Arc::clone(&planned.counters));
         let task = runtime.spawn(async move {
             let outcome = tokio::time::timeout(deadline, produce(planned, &send)).await;
-            if let Err(error) = outcome.unwrap_or_else(|_| Err(Error::new(Reason::DeadlineExceeded))) {
-                // A reader that is gone wants no error either.
-                let _ = send.send(Err(error)).await;
-            }
+            let outcome = outcome.unwrap_or_else(|_| Err(Error::new(Reason::DeadlineExceeded)));
+            // A reader that is gone wants no end either.
+            let _ = send.send(outcome.map(|()| Message::End)).await;
         });
-        Self { schema, batches, counters, _task: AbortOnDropHandle::new(task), _engine: engine }
+        Self { schema, batches, ended: false, counters, _task: AbortOnDropHandle::new(task), _engine: engine }
     }
 
     /// The columns, also of an answer without rows.
@@ -134,16 +134,33 @@ impl Stream for Answer {
     type Item = Result<RecordBatch>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let next = self.batches.poll_recv(context);
-        if let Poll::Ready(Some(Ok(batch))) = &next {
-            self.counters.rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
-            self.counters.bytes.fetch_add(batch.get_array_memory_size() as u64, Ordering::Relaxed);
+        if self.ended {
+            return Poll::Ready(None);
         }
-        next
+        let Poll::Ready(next) = self.batches.poll_recv(context) else { return Poll::Pending };
+        self.ended = !matches!(next, Some(Ok(Message::Batch(_))));
+        Poll::Ready(match next {
+            Some(Ok(Message::Batch(batch))) => {
+                self.counters.rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+                self.counters.bytes.fetch_add(batch.get_array_memory_size() as u64, Ordering::Relaxed);
+                Some(Ok(batch))
+            }
+            Some(Ok(Message::End)) => None,
+            Some(Err(error)) => Some(Err(error)),
+            // The query went away without an end: an answer cut short must not look complete.
+            None => Some(Err(failed("execution panicked"))),
+        })
     }
 }
 
-async fn produce(planned: Planned, send: &mpsc::Sender<Result<RecordBatch>>) -> Result<()> {
+/// What the running query tells its reader.
+#[derive(Debug)]
+enum Message {
+    Batch(RecordBatch),
+    End,
+}
+
+async fn produce(planned: Planned, send: &mpsc::Sender<Result<Message>>) -> Result<()> {
     let mut stream = execute_stream(planned.physical, planned.context).map_err(|error| of_running(&error))?;
     let mut out = Out {
         coalescer: BatchCoalescer::new(Arc::clone(&planned.schema), BATCH_ROWS),
@@ -174,7 +191,7 @@ struct Out<'a> {
     coalescer: BatchCoalescer,
     left: u64,
     held: Option<Vec<RecordBatch>>,
-    send: &'a mpsc::Sender<Result<RecordBatch>>,
+    send: &'a mpsc::Sender<Result<Message>>,
 }
 
 impl Out<'_> {
@@ -202,7 +219,7 @@ impl Out<'_> {
     }
 
     async fn release(&self, batch: RecordBatch) -> Result<()> {
-        self.send.send(Ok(batch)).await.map_err(|_| failed("reader is gone"))
+        self.send.send(Ok(Message::Batch(batch))).await.map_err(|_| failed("reader is gone"))
     }
 }
 

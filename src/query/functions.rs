@@ -16,13 +16,13 @@ const SCALAR: &[&str] = &[
     "ascii", "btrim", "ceil", "character_length", "coalesce", "concat", "contains", "date_part", "date_trunc", "ends_with",
     "floor", "greatest", "initcap", "isnan", "iszero", "least", "left", "lower", "ltrim", "nanvl", "nullif", "nvl", "nvl2",
     "octet_length", "reverse", "right", "round", "rtrim", "signum", "split_part", "starts_with", "strpos", "substr",
-    "substring", "trunc", "upper",
+    "trunc", "upper",
 ];
 
 /// The subset that cannot fail on any row, for rows that the caller must not be able to probe.
 const STRICT: &[&str] = &[
     "btrim", "ceil", "character_length", "coalesce", "date_part", "date_trunc", "ends_with", "floor", "isnan", "iszero",
-    "left", "lower", "ltrim", "nullif", "octet_length", "right", "rtrim", "starts_with", "substr", "substring", "upper",
+    "left", "lower", "ltrim", "nullif", "octet_length", "right", "rtrim", "starts_with", "substr", "upper",
 ];
 
 /// Aggregates over rows that the caller may see.

@@ -14,8 +14,8 @@ use std::{
 };
 
 use arrow::{
-    array::{AsArray, BooleanArray, RecordBatch},
-    compute::{and, filter_record_batch, prep_null_mask_filter},
+    array::{Array, AsArray, BooleanArray, RecordBatch},
+    compute::{and, filter_record_batch},
 };
 use async_trait::async_trait;
 use datafusion::{
@@ -190,7 +190,10 @@ impl ExecutionPlan for KSuppressExec {
 fn keep(batch: &RecordBatch, flags: &[usize], suppressed: &AtomicU64) -> Result<RecordBatch> {
     let mut keep = BooleanArray::from(vec![true; batch.num_rows()]);
     for flag in flags {
-        keep = and(&keep, &prep_null_mask_filter(batch.column(*flag).as_boolean()))?;
+        let flag = batch.column(*flag).as_boolean();
+        // A missing flag would be no evidence of a group's size.
+        let sure = flag.nulls().map_or_else(|| flag.values().clone(), |known| flag.values() & known.inner());
+        keep = and(&keep, &BooleanArray::new(sure, None))?;
     }
     let dropped = batch.num_rows() - keep.true_count();
     suppressed.fetch_add(dropped as u64, Atomic::Relaxed);

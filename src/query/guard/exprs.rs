@@ -198,7 +198,7 @@ fn strict_call(name: &str, args: &[Expr]) -> Result<()> {
     }
     let plain = match name {
         "date_part" | "date_trunc" => matches!(args, [_, Expr::Column(_)]),
-        "left" | "right" | "substr" | "substring" => args.iter().skip(1).all(is_small_number),
+        "left" | "right" | "substr" => args.iter().skip(1).all(is_small_number),
         "starts_with" | "ends_with" => matches!(args, [_, Expr::Literal(..)]),
         _ => true,
     };

@@ -145,7 +145,7 @@ async fn a_rejection_quotes_the_text_and_nothing_else() {
     assert_eq!(error.reason(), Reason::QueryRejected);
     let message = error.message_en();
     assert!(message.contains("dignosis") && !message.contains("diagnosis") && !message.contains("Valid"), "{message}");
-    assert_eq!(hub.error("SELECT\n  FROM FROM").await.params()["detail"], "this is not valid SQL at line 2, column 8");
+    assert_eq!(hub.error("SELECT\n age age age").await.params()["detail"], "this is not valid SQL at line 2, column 10");
 }
 
 #[tokio::test]
