@@ -1,1 +1,41 @@
 //! Policy decisions: hub roles and usage rules by casbin behind two functions, vocabulary, manifests, checks.
+//!
+//! [`HubPolicy::authorise`] says whether a member may do an act of the hub at all; [`decide`] says whether a
+//! policy permits a use of its dataset, and under which obligations. Both deny by default, deny wins, and an
+//! engine that fails denies. Only this layer knows casbin; it knows no store, no transport and no clock.
+//! `policies/` holds the models, role templates, vocabulary, policy templates and charter that it embeds.
+
+pub mod assets;
+pub mod check;
+pub mod explain;
+mod hub;
+pub mod manifest;
+mod usage;
+pub mod vocabulary;
+
+use casbin::{CoreApi, DefaultModel, Enforcer};
+use futures::FutureExt;
+
+pub use check::{Coverage, Covered, Finding, Severity, check, coverage};
+pub use hub::{Act, Domain, Family, HubPolicy, Membership, Permit};
+pub use usage::{Attributes, CompiledPolicy, Question, UsagePolicies, decide};
+
+use crate::error::{Error, Result};
+
+/// Reads a casbin model. The engine's loaders are async by signature only: on a string they never wait.
+fn read_model(text: &str) -> Result<DefaultModel> {
+    DefaultModel::from_str(text)
+        .now_or_never()
+        .ok_or_else(|| Error::internal("the policy engine waited while it read a model"))?
+        .map_err(|e| Error::internal(format!("policy model: {e}")))
+}
+
+/// An enforcer over `model` and the rules that were put into it.
+fn enforcer(model: DefaultModel) -> Result<Enforcer> {
+    let mut enforcer = Enforcer::new_raw(model, ())
+        .now_or_never()
+        .ok_or_else(|| Error::internal("the policy engine waited while it was made"))?
+        .map_err(|e| Error::internal(format!("policy engine: {e}")))?;
+    enforcer.build_role_links().map_err(|e| Error::internal(format!("role links: {e}")))?;
+    Ok(enforcer)
+}
