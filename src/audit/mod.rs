@@ -2,7 +2,30 @@
 //!
 //! Pure: no I/O, no clock, no transport. `store` keeps what this computes; `trust` signs through [`CheckpointSigner`].
 
+mod checkpoint;
+pub mod export;
+mod leaf;
+mod lines;
+mod note;
+mod opening;
+mod path;
+mod proof;
+#[cfg(test)]
+mod testing;
+mod tree;
+mod view;
+
 use crate::{domain::Receipt, error::Result};
+
+pub use checkpoint::Checkpoint;
+pub use export::{BadExport, EntryFault, Verified, verify_export};
+pub use leaf::{Leaf, LeafContext, MAX_LEAF, encode};
+pub use note::{Note, SignatureLine, VerifierKey};
+pub use opening::{Opening, check_opening};
+pub use path::{consistency_proof, inclusion_proof, subtrees_of, verify_consistency, verify_inclusion};
+pub use proof::TlogProof;
+pub use tree::{Frontier, Hash, leaf_hash, node_hash, subtree_root};
+pub use view::LeafView;
 
 /// Signs checkpoints with the log's key (C2SP signed-note, Ed25519). Implemented by `trust`.
 pub trait CheckpointSigner: Send + Sync + std::fmt::Debug {

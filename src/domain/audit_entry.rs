@@ -110,6 +110,8 @@ pub struct EntryDraft {
     pub dataset: Option<DatasetId>,
     /// The purpose it is about, for search.
     pub purpose: Option<PurposeSlug>,
+    /// Size of the log up to which policies and consents were evaluated for a decision.
+    pub fence: Option<u64>,
     /// Readable facts. No personal data, no SQL, no floats; 64-bit integers as strings.
     pub facts: Map<String, Json>,
     /// Personal or secret values by name: the leaf holds a salted commitment, the value goes to an erasable table.
@@ -126,6 +128,7 @@ impl EntryDraft {
             parties: BTreeSet::new(),
             dataset: None,
             purpose: None,
+            fence: None,
             facts: Map::new(),
             secrets: Vec::new(),
         }
@@ -157,6 +160,13 @@ impl EntryDraft {
     #[must_use]
     pub fn purpose(mut self, purpose: &PurposeSlug) -> Self {
         self.purpose = Some(purpose.clone());
+        self
+    }
+
+    /// Says up to which size of the log policies and consents were evaluated.
+    #[must_use]
+    pub const fn fence(mut self, size: u64) -> Self {
+        self.fence = Some(size);
         self
     }
 
