@@ -180,7 +180,7 @@ impl Services {
         let permit = self
             .authorise(caller, &id.owner, Family::Dataset, Act::Update)
             .await
-            .map_err(|e| self.hide(e, caller, id))?;
+            .map_err(|e| Self::hide(e, caller, id))?;
         if let Some(title) = &change.title {
             check_text("title", title, 300)?;
         }
@@ -206,7 +206,7 @@ impl Services {
         let permit = self
             .authorise(caller, &id.owner, Family::Dataset, Act::Retire)
             .await
-            .map_err(|e| self.hide(e, caller, id))?;
+            .map_err(|e| Self::hide(e, caller, id))?;
         let entry = EntryDraft::by(EntryKind::DatasetRetired, caller).about(id);
         self.change_dataset(&permit, id, etag, entry, Dataset::retire).await
     }
@@ -245,7 +245,7 @@ impl Services {
         let permit = self
             .authorise(caller, &id.owner, Family::Dataset, Act::Upload)
             .await
-            .map_err(|e| self.hide(e, caller, id))?;
+            .map_err(|e| Self::hide(e, caller, id))?;
         let dataset = self.dataset(caller, id).await?;
         if dataset.state == DatasetState::Retired {
             dataset.clone().publish()?;
@@ -280,7 +280,7 @@ impl Services {
     }
 
     /// A refusal about another owner's dataset says no more than that it may not exist (P9).
-    pub(super) fn hide(&self, error: Error, caller: &Caller, id: &DatasetId) -> Error {
+    pub(super) fn hide(error: Error, caller: &Caller, id: &DatasetId) -> Error {
         if id.owner == caller.participant { error } else { Error::not_found(format_args!("dataset `{id}`")) }
     }
 }

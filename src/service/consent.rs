@@ -107,14 +107,14 @@ impl Services {
         let permit = self
             .authorise(caller, &id.owner, Family::Consent, Act::Read)
             .await
-            .map_err(|e| self.hide(e, caller, id))?;
+            .map_err(|e| Self::hide(e, caller, id))?;
         self.dataset(caller, id).await?;
         consent::counts(&mut self.read_as(&permit).await?, id).await
     }
 
     async fn authorise_consents(&self, caller: &Caller, id: &DatasetId, act: Act) -> Result<Permit> {
         let permit =
-            self.authorise(caller, &id.owner, Family::Consent, act).await.map_err(|e| self.hide(e, caller, id))?;
+            self.authorise(caller, &id.owner, Family::Consent, act).await.map_err(|e| Self::hide(e, caller, id))?;
         let dataset = self.dataset(caller, id).await?;
         if dataset.subject_key.is_none() {
             return Err(Error::invalid("dataset", "it has no subject key, so nobody's consent applies to it"));

@@ -56,7 +56,7 @@ impl Services {
         let _permit = self
             .authorise(caller, &id.owner, Family::Policy, Act::Check)
             .await
-            .map_err(|e| self.hide(e, caller, id))?;
+            .map_err(|e| Self::hide(e, caller, id))?;
         let dataset = self.dataset(caller, id).await?;
         Ok(self.check(policy, &dataset))
     }
@@ -78,7 +78,7 @@ impl Services {
         let permit = self
             .authorise(caller, &id.owner, Family::Policy, Act::Create)
             .await
-            .map_err(|e| self.hide(e, caller, &id))?;
+            .map_err(|e| Self::hide(e, caller, &id))?;
         let dataset = self.dataset(caller, &id).await?;
         let check = self.check(&policy, &dataset);
         let now = self.now();
@@ -143,7 +143,7 @@ impl Services {
         let permit = self
             .authorise(caller, &id.owner, Family::Policy, Act::Publish)
             .await
-            .map_err(|e| self.hide(e, caller, id))?;
+            .map_err(|e| Self::hide(e, caller, id))?;
         let draft = self.policy(caller, id, Some(version)).await?;
         let dataset = self.dataset(caller, id).await?;
         if let Some(finding) =
@@ -195,7 +195,7 @@ impl Services {
         let permit = self
             .authorise(caller, &id.owner, Family::Policy, Act::Retire)
             .await
-            .map_err(|e| self.hide(e, caller, id))?;
+            .map_err(|e| Self::hide(e, caller, id))?;
         let entry = EntryDraft::by(EntryKind::PolicyRetired, caller).about(id).fact("version", version.to_string());
         let (id, etag) = (id.clone(), etag.to_owned());
         self.change(&permit, move |tx| {
@@ -222,7 +222,7 @@ impl Services {
         let permit = self
             .authorise(caller, &id.owner, Family::Policy, Act::Revoke)
             .await
-            .map_err(|e| self.hide(e, caller, id))?;
+            .map_err(|e| Self::hide(e, caller, id))?;
         check_text("reason", reason, 500)?;
         let current = self.policy(caller, id, Some(version)).await?;
         let object = format!("participants/{}/datasets/{}/policies/{version}", id.owner, id.name);
