@@ -1,6 +1,12 @@
 //! The engine: its limits, its own runtime, and the way of a query from text to answer.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, sync::{Arc, atomic::AtomicU64}, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use arrow::datatypes::SchemaRef;
 use datafusion::{
@@ -23,7 +29,11 @@ use super::{
     suppress::KSuppressExec,
     totalise::{average_as_double, totalise},
 };
-use crate::{audit::Committed, domain::DatasetId, error::{Error, Reason, Result}};
+use crate::{
+    audit::Committed,
+    domain::DatasetId,
+    error::{Error, Reason, Result},
+};
 
 /// How many queries may be parsed or planned at once, abandoned ones included.
 const PLANNERS: usize = 8;
@@ -135,12 +145,16 @@ impl Inner {
             cap = cap.min(dataset.how.max_rows.unwrap_or(u64::MAX));
         }
         let suppressed = Arc::new(AtomicU64::new(0));
-        let session = session::build(&self.config, &compiled, Arc::clone(&suppressed)).map_err(|_| failed("session"))?;
+        let session =
+            session::build(&self.config, &compiled, Arc::clone(&suppressed)).map_err(|_| failed("session"))?;
         let aggregate_only = compiled.iter().any(|dataset| dataset.k.is_some());
         let physical = self.runtime()?.block_on(physical(&session, admitted, aggregate_only))?;
         let counters = Counters::new(
             suppressed,
-            compiled.iter().map(|dataset| (dataset.id.clone(), Arc::clone(&dataset.counters))).collect::<BTreeMap<DatasetId, _>>(),
+            compiled
+                .iter()
+                .map(|dataset| (dataset.id.clone(), Arc::clone(&dataset.counters)))
+                .collect::<BTreeMap<DatasetId, _>>(),
         );
         Ok(Planned {
             schema: plain_schema(&physical.schema()),
@@ -160,7 +174,8 @@ async fn physical(session: &SessionState, admitted: Admitted, aggregate_only: bo
     let reads = !tables_read(&plan).map_err(|_| failed("foreign table"))?.is_empty();
     let plan = if aggregate_only { average_as_double(plan).map_err(|error| of_planning(&error))? } else { plan };
     let options = session.config_options();
-    let coerced = session.analyzer().execute_and_check(plan, options, |_, _| {}).map_err(|error| of_planning(&error))?;
+    let coerced =
+        session.analyzer().execute_and_check(plan, options, |_, _| {}).map_err(|error| of_planning(&error))?;
     let total = totalise(coerced).map_err(|error| of_planning(&error))?;
     let protected = if aggregate_only { protect(total).map_err(|_| failed("suppression"))? } else { total };
     let rows_without_data = makes_a_row(&protected);

@@ -9,7 +9,7 @@ use arrow::{
         Array, ArrayRef, AsArray, Date32Array, Int64Array, Scalar, StringArray, TimestampMicrosecondArray, UInt32Array,
         new_null_array,
     },
-    compute::{nullif, take, is_null},
+    compute::{is_null, nullif, take},
     datatypes::{Date32Type, Int64Type, TimestampMicrosecondType},
     error::ArrowError,
 };
@@ -111,8 +111,13 @@ mod tests {
     use crate::domain::{ColumnRole, Value};
 
     fn masked(mask: &Mask, data_type: ColumnType, values: ArrayRef) -> ArrayRef {
-        let column =
-            Column { name: "c".into(), data_type, nullable: true, role: ColumnRole::Measure, description: String::new() };
+        let column = Column {
+            name: "c".into(),
+            data_type,
+            nullable: true,
+            role: ColumnRole::Measure,
+            description: String::new(),
+        };
         let out = ColumnMask::compile(mask, &column, &[7; 32]).unwrap().apply(&values).unwrap();
         assert_eq!(out.data_type(), values.data_type());
         out
@@ -120,7 +125,8 @@ mod tests {
 
     #[test]
     fn a_missing_value_stays_missing_under_a_constant() {
-        let out = masked(&Mask::Constant(Value::Int(9)), ColumnType::Int64, Arc::new(Int64Array::from(vec![Some(1), None])));
+        let out =
+            masked(&Mask::Constant(Value::Int(9)), ColumnType::Int64, Arc::new(Int64Array::from(vec![Some(1), None])));
         assert_eq!(out.as_primitive::<Int64Type>(), &Int64Array::from(vec![Some(9), None]));
     }
 
@@ -133,7 +139,11 @@ mod tests {
 
     #[test]
     fn years_and_prefixes_and_pseudonyms() {
-        let out = masked(&Mask::Year, ColumnType::Date, Arc::new(Date32Array::from(vec![Some(400), Some(-1), Some(i32::MAX)])));
+        let out = masked(
+            &Mask::Year,
+            ColumnType::Date,
+            Arc::new(Date32Array::from(vec![Some(400), Some(-1), Some(i32::MAX)])),
+        );
         assert_eq!(out.as_primitive::<Date32Type>(), &Date32Array::from(vec![Some(365), Some(-365), None]));
         let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("école"), None]));
         let out = masked(&Mask::Prefix(2), ColumnType::String, Arc::clone(&texts));
@@ -152,7 +162,8 @@ mod tests {
             role: ColumnRole::Measure,
             description: String::new(),
         };
-        for mask in [Mask::Hmac, Mask::Prefix(1), Mask::Year, Mask::Bucket(1), Mask::Constant(Value::Text("x".into()))] {
+        for mask in [Mask::Hmac, Mask::Prefix(1), Mask::Year, Mask::Bucket(1), Mask::Constant(Value::Text("x".into()))]
+        {
             assert!(ColumnMask::compile(&mask, &column, &[0; 32]).is_err(), "{mask:?}");
         }
     }

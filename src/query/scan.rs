@@ -4,7 +4,11 @@
 //! itself by the dataset's name, so neither a predicate nor a plan, a statistic or an error sees a hidden row. Batches
 //! come out in equal chunks, so that their sizes do not tell how many rows were dropped between two that were kept.
 
-use std::{fmt, fs::File, sync::{Arc, atomic::Ordering}};
+use std::{
+    fmt,
+    fs::File,
+    sync::{Arc, atomic::Ordering},
+};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt64Array},
@@ -20,7 +24,9 @@ use datafusion::{
     logical_expr::{Expr, TableType},
     parquet::arrow::{
         ProjectionMask,
-        arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder},
+        arrow_reader::{
+            ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+        },
     },
     physical_expr::{EquivalenceProperties, PhysicalExpr},
     physical_plan::{
@@ -153,7 +159,9 @@ fn check_object(dataset: &Compiled, schema: &Schema) -> Result<()> {
             return Err(differs());
         }
     }
-    if dataset.has_subjects && *schema.field_with_name(ORDINAL_COLUMN).map_err(|_| differs())?.data_type() != DataType::UInt32 {
+    if dataset.has_subjects
+        && *schema.field_with_name(ORDINAL_COLUMN).map_err(|_| differs())?.data_type() != DataType::UInt32
+    {
         return Err(differs());
     }
     Ok(())
@@ -276,7 +284,8 @@ impl Rows {
         let mut keep: Option<BooleanArray> = None;
         if let Some(predicate) = &dataset.predicate {
             let verdict = predicate.evaluate(batch)?;
-            let sure = verdict.nulls().map_or_else(|| verdict.values().clone(), |known| verdict.values() & known.inner());
+            let sure =
+                verdict.nulls().map_or_else(|| verdict.values().clone(), |known| verdict.values() & known.inner());
             keep = Some(BooleanArray::new(sure, None));
         }
         if let Some(consent) = &dataset.consent {

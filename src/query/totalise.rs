@@ -7,7 +7,10 @@
 
 use datafusion::{
     arrow::datatypes::DataType,
-    common::{ScalarValue, tree_node::{Transformed, TreeNode}},
+    common::{
+        ScalarValue,
+        tree_node::{Transformed, TreeNode},
+    },
     error::Result,
     functions::core::expr_fn::nullif,
     logical_expr::{

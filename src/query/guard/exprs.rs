@@ -12,14 +12,20 @@ use datafusion::{
 use super::{Guard, Scope, aggregates_only, join::namespaces};
 use crate::{
     error::{Error, Result},
-    query::{failure::{quote, reject}, functions, lineage::Lineage},
+    query::{
+        failure::{quote, reject},
+        functions,
+        lineage::Lineage,
+    },
 };
 
 impl<'a> Scope<'a> {
     /// The lineage of a column.
     pub(super) fn lineage(&self, column: &Column) -> Result<&'a Lineage> {
         let found = self.schema.maybe_index_of_column(column).and_then(|at| self.columns.get(at));
-        found.ok_or_else(|| reject("unknown_column", format!("there is no column `{}` here", quote(&column.flat_name()))))
+        found.ok_or_else(|| {
+            reject("unknown_column", format!("there is no column `{}` here", quote(&column.flat_name())))
+        })
     }
 
     fn type_of(&self, expr: &Expr) -> Result<DataType> {

@@ -65,7 +65,10 @@ async fn a_row_without_consent_has_no_effect() {
 
 #[tokio::test]
 async fn the_value_under_a_mask_has_no_effect() {
-    let masks = || How { masks: [("diagnosis".into(), Mask::Null), ("age".into(), Mask::Bucket(1000))].into(), ..How::default() };
+    let masks = || How {
+        masks: [("diagnosis".into(), Mask::Null), ("age".into(), Mask::Bucket(1000))].into(),
+        ..How::default()
+    };
     let a = Hub::new(&crowd("HIV", 942, 7)).limit(masks());
     let b = Hub::new(&crowd("3", 11, 7)).limit(masks());
     let queries = [
@@ -127,10 +130,14 @@ async fn an_expression_cannot_be_made_to_fail_for_one_person() {
         format!("SELECT count(*) FROM chu.health WHERE (-9223372036854775807 - 1) / ({one} -1 ELSE 1 END) < 0"),
         format!("SELECT count(*) FROM chu.health WHERE 9223372036854775807 + ({one} 1 ELSE 0 END) IS NOT NULL"),
         format!("SELECT count(*) FROM chu.health WHERE -({one} -9223372036854775807 - 1 ELSE 1 END) IS NOT NULL"),
-        format!("SELECT count(*) FROM chu.health WHERE date_trunc('month', {one} TIMESTAMP '9999-01-01' ELSE stay END) IS NOT NULL"),
+        format!(
+            "SELECT count(*) FROM chu.health WHERE date_trunc('month', {one} TIMESTAMP '9999-01-01' ELSE stay END) IS NOT NULL"
+        ),
         format!("SELECT count(*) FROM chu.health WHERE substr(commune, {one} -5 ELSE 1 END) IS NOT NULL"),
         format!("SELECT count(*) FROM chu.health WHERE chr({one} -1 ELSE 65 END) IS NOT NULL"),
-        format!("SELECT count(*) FROM chu.health WHERE price + ({one} 999999999999999999999999999999999999.0 ELSE 1.0 END) > 0"),
+        format!(
+            "SELECT count(*) FROM chu.health WHERE price + ({one} 999999999999999999999999999999999999.0 ELSE 1.0 END) > 0"
+        ),
         "SELECT commune, avg(price) FROM chu.health GROUP BY commune ORDER BY 1".to_owned(),
     ];
     for sql in &queries {

@@ -1,6 +1,10 @@
 //! Each term of a policy has its effect, and the ordinary query works.
 
-use std::{collections::BTreeSet, sync::Arc, time::{Duration, Instant}};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::StreamExt as _;
 use roaring::RoaringBitmap;
@@ -58,7 +62,8 @@ async fn a_row_without_a_subject_has_not_consented() {
 
 #[tokio::test]
 async fn a_masked_column_yields_its_mask_wherever_it_is_mentioned() {
-    let masks = [("diagnosis".to_owned(), Mask::Null), ("age".to_owned(), Mask::Bucket(10)), ("stay".to_owned(), Mask::Year)];
+    let masks =
+        [("diagnosis".to_owned(), Mask::Null), ("age".to_owned(), Mask::Bucket(10)), ("stay".to_owned(), Mask::Year)];
     let hub = Hub::new(&people()).limit(How { masks: masks.into(), ..How::default() });
     assert_eq!(hub.rows("SELECT count(*) FROM chu.health WHERE diagnosis = 'flu'").await, ["0"]);
     assert_eq!(hub.rows("SELECT DISTINCT age FROM chu.health ORDER BY age").await, ["20", "30", "40", "50"]);
@@ -81,7 +86,8 @@ async fn a_column_outside_the_list_does_not_exist() {
 #[tokio::test]
 async fn small_groups_are_absent_and_counted_for_the_owner() {
     let hub = Hub::new(&people()).limit(aggregate_only(5));
-    let sql = "SELECT commune, count(*), count(DISTINCT subject_id), sum(cost) FROM chu.health GROUP BY commune ORDER BY 1";
+    let sql =
+        "SELECT commune, count(*), count(DISTINCT subject_id), sum(cost) FROM chu.health GROUP BY commune ORDER BY 1";
     assert_eq!(hub.rows(sql).await, ["Albi|30|30|3435", "Foix|9|9|1206"]);
     let mut answer = hub.answer(sql).await.unwrap();
     while answer.next().await.is_some() {}

@@ -104,7 +104,8 @@ async fn sizes_are_capped_before_anything_is_planned() {
     let hub = Hub::new(&people());
     let chain = |n: usize, separator: &str| vec!["1"; n].join(separator);
     let relations = vec!["region.communes"; 17].join(", ");
-    let bomb = "WITH a AS (SELECT x.code FROM region.communes x, region.communes y), b AS (SELECT p.code FROM a p, a q),
+    let bomb =
+        "WITH a AS (SELECT x.code FROM region.communes x, region.communes y), b AS (SELECT p.code FROM a p, a q),
         c AS (SELECT p.code FROM b p, b q), d AS (SELECT p.code FROM c p, c q) SELECT count(*) FROM d, d e";
     let cases = [
         (format!("SELECT {}", chain(20_000, "+")), "too_large"),
@@ -127,7 +128,9 @@ async fn sizes_are_capped_before_anything_is_planned() {
 async fn subject_keys_of_two_namespaces_do_not_meet() {
     let mut hub = Hub::new(&people());
     hub.datasets[1].subject_key.as_mut().unwrap().namespace = "meter".parse().unwrap();
-    for condition in ["JOIN grid.meters m ON m.subject = h.subject_id", ", grid.meters m WHERE h.subject_id = m.subject"] {
+    for condition in
+        ["JOIN grid.meters m ON m.subject = h.subject_id", ", grid.meters m WHERE h.subject_id = m.subject"]
+    {
         let sql = format!("SELECT count(*) FROM chu.health h {condition}");
         assert_eq!(hub.rule(&sql).await, "subject_key", "{sql}");
     }
@@ -145,7 +148,10 @@ async fn a_rejection_quotes_the_text_and_nothing_else() {
     assert_eq!(error.reason(), Reason::QueryRejected);
     let message = error.message_en();
     assert!(message.contains("dignosis") && !message.contains("diagnosis") && !message.contains("Valid"), "{message}");
-    assert_eq!(hub.error("SELECT\n age age age").await.params()["detail"], "this is not valid SQL at line 2, column 10");
+    assert_eq!(
+        hub.error("SELECT\n age age age").await.params()["detail"],
+        "this is not valid SQL at line 2, column 10"
+    );
 }
 
 #[tokio::test]
