@@ -3,7 +3,10 @@
 //! A ten-kilobyte query can plan for a minute and a forty-kilobyte one overflows the stack, so bytes, tokens, depth,
 //! relations and unions are capped here. Whatever is not exactly one plain query is refused by name.
 
-use std::{collections::{BTreeSet, VecDeque}, ops::ControlFlow};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    ops::ControlFlow,
+};
 
 use datafusion::{
     common::TableReference,
@@ -22,7 +25,10 @@ use super::{
     failure::{quote, reject},
     functions,
 };
-use crate::{domain::DatasetId, error::{Error, Result}};
+use crate::{
+    domain::DatasetId,
+    error::{Error, Result},
+};
 
 /// Largest text, in bytes.
 pub(super) const MAX_BYTES: usize = 32 * 1024;
@@ -265,9 +271,18 @@ impl Visitor for Check {
 
     fn pre_visit_table_factor(&mut self, factor: &ast::TableFactor) -> ControlFlow<Error> {
         match factor {
-            ast::TableFactor::Table { name, args: None, with_hints, version: None, with_ordinality: false, partitions, json_path: None, sample: None, index_hints, .. }
-                if with_hints.is_empty() && partitions.is_empty() && index_hints.is_empty() =>
-            {
+            ast::TableFactor::Table {
+                name,
+                args: None,
+                with_hints,
+                version: None,
+                with_ordinality: false,
+                partitions,
+                json_path: None,
+                sample: None,
+                index_hints,
+                ..
+            } if with_hints.is_empty() && partitions.is_empty() && index_hints.is_empty() => {
                 self.relations += 1;
                 if self.relations > MAX_RELATIONS {
                     return too_complex(format!("there are more than {MAX_RELATIONS} relations"));
@@ -305,7 +320,9 @@ impl Visitor for Check {
     fn pre_visit_value(&mut self, value: &ast::ValueWithSpan) -> ControlFlow<Error> {
         match &value.value {
             ast::Value::Placeholder(_) => refuse("placeholder", "parameters are not accepted: write the value"),
-            ast::Value::Number(digits, _) if digits.len() > MAX_LITERAL => too_complex("a number is too long".to_owned()),
+            ast::Value::Number(digits, _) if digits.len() > MAX_LITERAL => {
+                too_complex("a number is too long".to_owned())
+            }
             other => match other.clone().into_string() {
                 Some(text) if text.len() > MAX_LITERAL => {
                     too_complex(format!("a literal is longer than {MAX_LITERAL} bytes"))

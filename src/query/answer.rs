@@ -20,10 +20,7 @@ use arrow::{
     compute::{BatchCoalescer, cast},
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
-use datafusion::{
-    error::DataFusionError,
-    physical_plan::execute_stream,
-};
+use datafusion::{error::DataFusionError, physical_plan::execute_stream};
 use futures::{Stream, StreamExt as _};
 use tokio::{runtime::Runtime, sync::mpsc};
 use tokio_util::task::AbortOnDropHandle;
@@ -239,7 +236,8 @@ pub(super) fn plain_schema(schema: &Schema) -> SchemaRef {
 
 fn plain(batch: &RecordBatch, schema: &SchemaRef) -> std::result::Result<RecordBatch, DataFusionError> {
     let columns = batch.columns().iter().zip(schema.fields());
-    let columns = columns.map(|(column, field)| cast(column, field.data_type())).collect::<std::result::Result<_, _>>()?;
+    let columns =
+        columns.map(|(column, field)| cast(column, field.data_type())).collect::<std::result::Result<_, _>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
 }

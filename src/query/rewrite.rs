@@ -8,6 +8,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use datafusion::{
+    common::tree_node::{Transformed, TreeNode},
     common::{Column, TableReference},
     datasource::{provider_as_source, source_as_provider},
     error::{DataFusionError, Result},
@@ -15,7 +16,6 @@ use datafusion::{
         Aggregate, AggregateUDF, Expr, Extension, Filter, Join, LogicalPlan, Projection, SubqueryAlias, TableScan,
         TableScanBuilder,
     },
-    common::tree_node::{Transformed, TreeNode},
 };
 
 use super::{at_least_k::AtLeastK, scan::GovernedTable, suppress::KSuppress};
