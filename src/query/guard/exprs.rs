@@ -53,7 +53,7 @@ impl Guard {
                 }
                 lineage => Ok(lineage.clone()),
             },
-            Expr::OuterReferenceColumn(..) => Ok(Lineage::Plain),
+            Expr::OuterReferenceColumn(_, column) => self.outer_column(column),
             Expr::Literal(value, _) => literal(value),
             Expr::BinaryExpr(binary) => self.binary(binary, scope),
             Expr::Like(like) => {
@@ -98,8 +98,8 @@ impl Guard {
             Expr::WindowFunction(_) => Err(reject("window", "window functions are not accepted")),
             Expr::Placeholder(_) => Err(reject("placeholder", "parameters are not accepted: write the value")),
             #[expect(deprecated, reason = "the match names every variant")]
-            Expr::Wildcard { .. } => Err(unsupported()),
-            Expr::ScalarVariable(..)
+            Expr::Wildcard { .. }
+            | Expr::ScalarVariable(..)
             | Expr::SimilarTo(_)
             | Expr::AggregateFunction(_)
             | Expr::SetComparison(_)
@@ -170,6 +170,10 @@ impl Guard {
         }
         if scope.strict {
             strict_call(name, &call.args)?;
+            if matches!(name, "ceil" | "floor") {
+                let types = call.args.iter().map(|arg| scope.type_of(arg)).collect::<Result<Vec<_>>>()?;
+                arithmetic(&types, scope)?;
+            }
         }
         if matches!(name, "date_part" | "date_trunc") {
             let field = call.args.first().and_then(|arg| match arg {
@@ -183,16 +187,23 @@ impl Guard {
         self.all(&call.args, scope)
     }
 
+    /// The lineage of a column of a query around this one, the nearest first.
+    fn outer_column(&self, column: &Column) -> Result<Lineage> {
+        let found = self
+            .outer
+            .iter()
+            .rev()
+            .find_map(|(schema, columns)| columns.get(schema.maybe_index_of_column(column)?).cloned());
+        found.ok_or_else(unsupported)
+    }
+
     fn subquery(&mut self, subquery: &Subquery, scope: Scope<'_>) -> Result<Lineage> {
         if self.aggregate_only {
             return Err(aggregates_only("subqueries are not accepted in expressions"));
         }
-        for outer in &subquery.outer_ref_columns {
-            if !matches!(outer, Expr::OuterReferenceColumn(..)) {
-                self.expr(outer, scope)?;
-            }
-        }
+        self.outer.push((scope.schema.clone(), scope.columns.to_vec()));
         let flow = self.plan(&subquery.subquery)?;
+        self.outer.pop();
         Ok(flow.columns.into_iter().next().unwrap_or(Lineage::Plain))
     }
 }

@@ -55,7 +55,7 @@ async fn a_row_outside_the_filter_has_no_effect() {
 
 #[tokio::test]
 async fn a_row_without_consent_has_no_effect() {
-    let consenting = || Some(Arc::new(RoaringBitmap::from_iter(0..40)));
+    let consenting = || Some(Arc::new((0..40).collect::<RoaringBitmap>()));
     let mut a = Hub::new(&crowd("HIV", 942, 99));
     let mut b = Hub::new(&crowd("3", 950, 7));
     a.datasets[0].consent = consenting();
@@ -113,6 +113,22 @@ async fn a_group_below_k_has_no_effect() {
     indistinguishable(&a, &b, SMALL_GROUPS).await;
     let nobody = Hub::new(&people()[..39]).limit(aggregate_only(5));
     indistinguishable(&a, &nobody, SMALL_GROUPS).await;
+}
+
+#[tokio::test]
+async fn an_instant_out_of_range_does_not_fail_a_query() {
+    let hub = |age| {
+        let mut crowd = people();
+        crowd[39].age = age;
+        Hub::new(&crowd).limit(aggregate_only(5))
+    };
+    let (a, b) = (hub(942), hub(59));
+    let sql = "SELECT commune, count(*) FROM chu.health WHERE date_trunc('year', seen) IS NOT NULL OR age > 0
+        GROUP BY commune ORDER BY 1";
+    assert_eq!(a.rows(sql).await, ["Albi|30", "Foix|9"]);
+    let grouped = "SELECT date_trunc('month', seen) AS m, count(*) FROM chu.health GROUP BY date_trunc('month', seen)";
+    assert_eq!(a.rows(grouped).await, [""; 0]);
+    indistinguishable(&a, &b, &[sql, grouped]).await;
 }
 
 #[tokio::test]

@@ -6,12 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::StreamExt as _;
+use arrow::array::RecordBatch;
+use futures::{StreamExt as _, TryStreamExt as _};
 use roaring::RoaringBitmap;
 
-use super::support::{Hub, aggregate_only, people, released, younger_than};
+use super::support::{Hub, Person, aggregate_only, people, released, younger_than};
 use crate::{
-    domain::{Columns, How, Mask},
+    domain::{ColumnType, Columns, How, Mask},
     error::Reason,
     query::EngineConfig,
 };
@@ -56,7 +57,7 @@ async fn a_row_without_a_subject_has_not_consented() {
     let mut crowd = people();
     crowd[1].ordinal = None;
     let mut hub = Hub::new(&crowd);
-    hub.datasets[0].consent = Some(Arc::new(RoaringBitmap::from_iter(0..40)));
+    hub.datasets[0].consent = Some(Arc::new((0..40).collect::<RoaringBitmap>()));
     assert_eq!(hub.rows("SELECT count(*) FROM chu.health").await, ["39"]);
 }
 
@@ -147,6 +148,59 @@ async fn the_row_cap_ends_a_stream_and_withholds_an_aggregate() {
 }
 
 #[tokio::test]
+async fn a_large_dataset_is_split_and_counted_the_same() {
+    let crowd: Vec<Person> = (0..100_000_u32)
+        .map(|at| Person {
+            ordinal: Some(at / 2),
+            commune: if at < 7 { "Foix" } else { "Albi" },
+            ..people()[0].clone()
+        })
+        .collect();
+    let mut hub = Hub::new(&crowd).limit(aggregate_only(4));
+    let sql = "SELECT commune, count(*), sum(cost) FROM chu.health GROUP BY commune ORDER BY 1";
+    let start = Instant::now();
+    // Seven rows of Foix are four subjects.
+    assert_eq!(hub.rows(sql).await, ["Albi|99993|9999300", "Foix|7|700"]);
+    println!("100,000 rows in {:?}", start.elapsed());
+    hub.datasets[0].how = aggregate_only(5);
+    assert_eq!(hub.rows(sql).await, ["Albi|99993|9999300"]);
+    hub.datasets[0].how = How::default();
+    let batches: Vec<RecordBatch> =
+        hub.answer("SELECT age FROM chu.health").await.unwrap().try_collect().await.unwrap();
+    let rows: Vec<usize> = batches.iter().map(RecordBatch::num_rows).collect();
+    assert_eq!(rows.iter().sum::<usize>(), 100_000);
+    assert!(rows[..rows.len() - 1].iter().all(|rows| *rows == 8_192), "{rows:?}");
+}
+
+#[tokio::test]
+async fn a_dropped_answer_cancels_the_query() {
+    let hub = Hub::new(&people());
+    let sql = "SELECT a.age FROM chu.health a, chu.health b, chu.health c, chu.health d";
+    let mut answer = hub.answer(sql).await.unwrap();
+    assert!(answer.next().await.unwrap().is_ok());
+    let counters = Arc::clone(answer.counters());
+    drop(answer);
+    for _ in 0..500 {
+        if Arc::strong_count(&counters) == 1 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the query goes on");
+}
+
+#[tokio::test]
+async fn an_object_that_is_not_as_catalogued_fails_without_a_cause() {
+    let mut hub = Hub::new(&people());
+    hub.datasets[0].stored[2].data_type = ColumnType::String;
+    let error = hub.error("SELECT age FROM chu.health").await;
+    assert_eq!(error.reason(), Reason::QueryFailed);
+    hub.datasets[0].object = "/nowhere/secret.parquet".into();
+    let absent = hub.error("SELECT age FROM chu.health").await;
+    assert_eq!(absent, error);
+}
+
+#[tokio::test]
 async fn the_deadline_cuts() {
     let config = EngineConfig { deadline: Duration::from_millis(1), ..EngineConfig::default() };
     let hub = Hub::with(&people(), config);
@@ -170,7 +224,7 @@ async fn a_small_query_is_quick_even_unoptimised() {
     let start = Instant::now();
     let planned = hub.planned(sql).await.unwrap();
     let after_plan = start.elapsed();
-    let mut answer = hub.engine.execute(planned, released()).await.unwrap();
+    let mut answer = hub.engine.execute(planned, released()).unwrap();
     while answer.next().await.is_some() {}
     println!("small query: planned in {after_plan:?}, answered in {:?}", start.elapsed());
     assert!(start.elapsed() < Duration::from_secs(5));

@@ -81,6 +81,7 @@ const AGGREGATE: &[(&str, &str)] = &[
     ("SELECT count(*) FROM chu.health WHERE 1 / (age - 42) = 1", "aggregate_only"),
     ("SELECT count(*) FROM chu.health WHERE round(cost) = 1", "aggregate_only"),
     ("SELECT count(*) FROM chu.health WHERE diagnosis LIKE commune", "aggregate_only"),
+    ("SELECT count(*) FROM chu.health WHERE floor(price) = 1", "type"),
 ];
 
 #[tokio::test]
@@ -112,11 +113,11 @@ async fn sizes_are_capped_before_anything_is_planned() {
         (format!("SELECT {}", chain(3_000, "+")), "too_large"),
         (format!("SELECT {}", chain(1_900, "+")), "too_complex"),
         (format!("SELECT {}", "(".repeat(300)), "syntax"),
-        (vec!["SELECT 1"; 10].join(" UNION ALL "), "too_complex"),
+        (["SELECT 1"; 10].join(" UNION ALL "), "too_complex"),
         (format!("SELECT 1 FROM {relations}"), "too_complex"),
         (format!("SELECT 1 WHERE 1 IN ({})", chain(1_001, ",")), "too_complex"),
         (format!("SELECT '{}'", "x".repeat(9_000)), "too_complex"),
-        (format!("SELECT {}", vec!["'x'"; 8].join("||")), "too_complex"),
+        (format!("SELECT {}", ["'x'"; 8].join("||")), "too_complex"),
         (bomb.to_owned(), "too_complex"),
     ];
     for (sql, rule) in cases {
@@ -134,6 +135,8 @@ async fn subject_keys_of_two_namespaces_do_not_meet() {
         let sql = format!("SELECT count(*) FROM chu.health h {condition}");
         assert_eq!(hub.rule(&sql).await, "subject_key", "{sql}");
     }
+    let sql = "SELECT age FROM chu.health h WHERE EXISTS (SELECT 1 FROM grid.meters m WHERE m.subject = h.subject_id)";
+    assert_eq!(hub.rule(sql).await, "subject_key");
     let sql = "SELECT age FROM chu.health WHERE subject_id IN (SELECT subject FROM grid.meters)";
     assert_eq!(hub.rule(sql).await, "subject_key");
     let hub = hub.limit(aggregate_only(5));
