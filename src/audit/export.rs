@@ -205,7 +205,7 @@ fn locate<R: BufRead>(lines: &mut Lines<R>, next: u64, hashes: &[Hash]) -> Resul
     let candidates = next..end;
     Ok(match claimed {
         Some(index) if candidates.is_empty() => index,
-        Some(index) if end - next > 1 && candidates.contains(&index) => index,
+        Some(index) if candidates.contains(&index) => index,
         _ => next,
     })
 }

@@ -79,7 +79,17 @@ fn counter_field(party: &ParticipantId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::testing::{draft, encode_at};
+    use crate::{
+        audit::testing::{draft, encode_at},
+        domain::Digest,
+    };
+
+    #[test]
+    fn a_commitment_is_the_documented_hash_so_that_others_can_check_it() {
+        let opening = Opening { field: "ip".into(), party: None, salt: [7; 32], value: "192.0.2.7".into() };
+        let input = [b"odh/c1", &[7; 32][..], b"ip\x1f192.0.2.7"].concat();
+        assert_eq!(opening.commitment(), Digest::of(&input).0);
+    }
 
     #[test]
     fn every_opening_opens_its_own_commitment_and_only_as_it_was_made() {

@@ -1,1 +1,3 @@
 //! The gRPC transport: parse, call one service, convert.
+
+pub mod pb;

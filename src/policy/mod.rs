@@ -16,7 +16,7 @@ pub mod vocabulary;
 use casbin::{CoreApi, DefaultModel, Enforcer};
 use futures::FutureExt;
 
-//pub use check::{Coverage, Covered, Finding, Severity, check, coverage};
+pub use check::{Coverage, Covered, Finding, Severity, check, coverage};
 pub use hub::{Act, Domain, Family, HubPolicy, Membership, Permit};
 pub use usage::{Attributes, CompiledPolicy, Question, UsagePolicies, decide};
 

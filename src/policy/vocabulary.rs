@@ -25,8 +25,7 @@ fn parse(text: &str) -> Result<Vocabulary> {
         .find_map(|line| line.strip_prefix("# version:"))
         .map(|version| version.trim().to_owned())
         .ok_or_else(|| Error::invalid("vocabulary", "no line `# version:`"))?;
-    let mut lines =
-        text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
+    let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
     if lines.next().map(|(_, line)| line) != Some(HEADER) {
         return Err(Error::invalid("vocabulary", format!("the header is not `{HEADER}`")));
     }

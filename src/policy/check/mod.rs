@@ -1,1 +1,157 @@
-//! x
+//! What stands against publishing a policy, and what its owner should think twice about.
+//!
+//! Errors are terms that the hub could not honour: a policy with one is refused, so that nothing in a published
+//! policy is silently ignored (P8). Warnings are about what is allowed but probably not meant. Both are told in
+//! French and English with the path of the term. [`coverage`] says of each term whether the hub enforces it.
+
+mod coverage;
+mod how;
+mod reach;
+mod rule;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+pub use coverage::{Coverage, Covered, coverage};
+
+use crate::{
+    domain::{Column, Dataset, Policy, Text, Vocabulary},
+    error::{Error, Reason, Result},
+};
+
+/// Most rules of one policy: each adds to the cost of every decision.
+pub const MAX_RULES: usize = 200;
+
+/// How much a finding weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The policy can be published; the owner should know.
+    Warning,
+    /// The policy cannot be published.
+    Error,
+}
+
+/// Something that stands out in a policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How much it weighs.
+    pub severity: Severity,
+    /// Which term, for example `rules[0].how.masks.age`.
+    pub path: String,
+    /// What is the matter, in English.
+    pub message_en: String,
+    /// What is the matter, in French.
+    pub message_fr: String,
+}
+
+/// Everything that stands out, in the policy's order.
+pub fn check(policy: &Policy, dataset: &Dataset, vocabulary: &Vocabulary) -> Vec<Finding> {
+    let mut checker = Checker { policy, dataset, vocabulary, findings: Vec::new() };
+    checker.document();
+    for (index, rule) in policy.rules.iter().enumerate() {
+        checker.rule(&format!("rules[{index}]"), rule);
+    }
+    checker.how("floor", &policy.floor);
+    checker.reach();
+    checker.findings
+}
+
+/// Refuses a policy that has an error, with the first one: `POLICY_INVALID`.
+pub fn require_publishable(policy: &Policy, dataset: &Dataset, vocabulary: &Vocabulary) -> Result<()> {
+    let errors = check(policy, dataset, vocabulary).into_iter().find(|finding| finding.severity == Severity::Error);
+    match errors {
+        None => Ok(()),
+        Some(finding) => {
+            Err(Error::new(Reason::PolicyInvalid).with("path", finding.path).with("detail", finding.message_en))
+        }
+    }
+}
+
+struct Checker<'a> {
+    policy: &'a Policy,
+    dataset: &'a Dataset,
+    vocabulary: &'a Vocabulary,
+    findings: Vec<Finding>,
+}
+
+impl Checker<'_> {
+    fn error(&mut self, path: impl Into<String>, en: impl Into<String>, fr: impl Into<String>) {
+        self.add(Severity::Error, path.into(), en.into(), fr.into());
+    }
+
+    fn warning(&mut self, path: impl Into<String>, en: impl Into<String>, fr: impl Into<String>) {
+        self.add(Severity::Warning, path.into(), en.into(), fr.into());
+    }
+
+    fn add(&mut self, severity: Severity, path: String, message_en: String, message_fr: String) {
+        self.findings.push(Finding { severity, path, message_en, message_fr });
+    }
+
+    /// What concerns the policy as a whole.
+    fn document(&mut self) {
+        let policy = self.policy;
+        if policy.dataset != self.dataset.id {
+            let (id, other) = (&self.dataset.id, &policy.dataset);
+            self.error(
+                "dataset",
+                format!("the policy is about `{other}`, not `{id}`"),
+                format!("la politique porte sur `{other}`, pas sur `{id}`"),
+            );
+        }
+        if policy.rules.is_empty() {
+            self.error("rules", "no rule: nobody could do anything", "aucune règle : nul ne pourrait rien faire");
+        }
+        if policy.rules.len() > MAX_RULES {
+            self.error("rules", format!("more than {MAX_RULES} rules"), format!("plus de {MAX_RULES} règles"));
+        }
+        let mut seen = BTreeSet::new();
+        for (index, rule) in policy.rules.iter().enumerate() {
+            if !seen.insert(&rule.id) {
+                self.error(
+                    format!("rules[{index}].id"),
+                    format!("`{}` is the id of an earlier rule", rule.id),
+                    format!("`{}` est l'identifiant d'une règle précédente", rule.id),
+                );
+            }
+        }
+    }
+
+    /// The dataset's column of this name; a finding if there is none.
+    fn column(&mut self, path: &str, name: &str) -> Option<Column> {
+        let found = self.dataset.columns().iter().find(|column| column.name == name).cloned();
+        if found.is_none() {
+            let shown = name.escape_debug();
+            if self.dataset.snapshot.is_none() {
+                self.error(
+                    path,
+                    format!("column `{shown}` cannot be checked: nothing has been uploaded yet"),
+                    format!("la colonne `{shown}` ne peut être vérifiée : rien n'a encore été déposé"),
+                );
+            } else {
+                self.error(
+                    path,
+                    format!("the dataset has no column `{shown}`"),
+                    format!("le jeu de données n'a pas de colonne `{shown}`"),
+                );
+            }
+        }
+        found
+    }
+
+    /// A text that people will read: not too long, and without control characters.
+    fn words(&mut self, path: &str, text: &str) {
+        if text.chars().count() > 1000 || text.chars().any(|c| c.is_control() && c != '\n') {
+            self.error(
+                path,
+                "longer than 1000 characters, or with control characters",
+                "plus de 1000 caractères, ou des caractères de contrôle",
+            );
+        }
+    }
+
+    fn localized(&mut self, path: &str, text: &Text) {
+        self.words(&format!("{path}.fr"), &text.fr);
+        self.words(&format!("{path}.en"), &text.en);
+    }
+}

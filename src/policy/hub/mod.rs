@@ -153,7 +153,8 @@ impl HubPolicy {
     /// certificate; a suspended one nothing), `UNAVAILABLE` if the caller's roles, read just now, differ from
     /// the loaded ones, and `ROLE_MISSING` otherwise, also when the engine fails.
     pub fn authorise(&self, caller: &Caller, domain: Domain<'_>, family: Family, act: Act) -> Result<Permit> {
-        let on_its_way = matches!(caller.participant_state, ParticipantState::Registered | ParticipantState::CharterSigned);
+        let on_its_way =
+            matches!(caller.participant_state, ParticipantState::Registered | ParticipantState::CharterSigned);
         if !(on_its_way && is_open_before_approval(family, act)) {
             caller.require_active()?;
         }
@@ -188,11 +189,14 @@ impl Loaded {
         for (index, case) in cases.iter().enumerate() {
             for role in case.roles.iter().filter(|role| *role != "nobody") {
                 let domain = if role.starts_with("hub_") { HUB } else { "selftest" };
-                model.add_policy("g", "g", [&tester(index), &format!("role:{role}"), domain].map(str::to_owned).to_vec());
+                model.add_policy(
+                    "g",
+                    "g",
+                    [&tester(index), &format!("role:{role}"), domain].map(str::to_owned).to_vec(),
+                );
             }
         }
-        let memberships =
-            memberships.iter().map(|m| (m.member, (m.participant.clone(), m.roles.clone()))).collect();
+        let memberships = memberships.iter().map(|m| (m.member, (m.participant.clone(), m.roles.clone()))).collect();
         let loaded = Self { revision, memberships, enforcer: super::enforcer(model)? };
         for (index, case) in cases.iter().enumerate() {
             if loaded.allows(&tester(index), &case.domain, case.family, case.act) != case.allowed {

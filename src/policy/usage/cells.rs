@@ -4,6 +4,8 @@
 //! `[A-Za-z0-9._:/-]` and `%XX`, so no text can end a cell, add a member, be a `*` or be read as code, whatever
 //! it holds; both sides of each comparison are escaped and neither is ever unescaped.
 
+use std::fmt::Write as _;
+
 use crate::domain::{Action, Columns, Effect, Rule, Window};
 
 /// Anything.
@@ -61,7 +63,7 @@ pub(super) fn escape(text: &str) -> String {
             out.push(char::from(byte));
         } else {
             out.push('%');
-            out.push_str(&format!("{byte:02X}"));
+            let _ = write!(out, "{byte:02X}");
         }
     }
     out

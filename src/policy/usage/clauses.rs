@@ -148,8 +148,8 @@ fn columns(request: &Request, cell: &str, deny: bool) -> Truth {
         return (!deny || cell == ANY).into();
     }
     let listed = |column: &String| members(cell).any(|member| member == column);
-    let holds = cell == ANY
-        || if deny { request.columns.iter().any(listed) } else { request.columns.iter().all(listed) };
+    let holds =
+        cell == ANY || if deny { request.columns.iter().any(listed) } else { request.columns.iter().all(listed) };
     holds.into()
 }
 

@@ -8,6 +8,8 @@
 mod cells;
 mod clauses;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod reference;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,204 @@
+//! Checks of one rule's own terms: who, what, why, when, duties, and whether they make sense together.
+
+use super::Checker;
+use crate::domain::{Access, Action, Columns, Duty, Effect, LegalBasis, Rule, Who};
+
+impl Checker<'_> {
+    pub(super) fn rule(&mut self, path: &str, rule: &Rule) {
+        if rule.actions.is_empty() {
+            self.error(format!("{path}.actions"), "no action", "aucune action");
+        }
+        self.who(&format!("{path}.who"), &rule.who);
+        self.columns(&format!("{path}.columns"), &rule.columns);
+        for purpose in &rule.purposes {
+            if self.vocabulary.require(purpose).is_err() {
+                self.error(
+                    format!("{path}.purposes"),
+                    format!("`{purpose}` is not a purpose of this hub (see `odh policy purposes`)"),
+                    format!("`{purpose}` n'est pas une finalité de ce hub (voir `odh policy purposes`)"),
+                );
+            }
+        }
+        for (index, window) in rule.when.iter().enumerate() {
+            if let (Some(from), Some(until)) = (window.from, window.until)
+                && from >= until
+            {
+                self.error(
+                    format!("{path}.when[{index}]"),
+                    "the window is empty: it ends before it begins",
+                    "la période est vide : elle finit avant de commencer",
+                );
+            }
+        }
+        self.how(&format!("{path}.how"), &rule.how);
+        self.duties(path, &rule.duties);
+        self.localized(&format!("{path}.text"), &rule.text);
+        match rule.effect {
+            Effect::Deny => self.deny(path, rule),
+            Effect::Permit => self.permit(path, rule),
+        }
+    }
+
+    /// A deny takes away; terms that shape a permitted use would be ignored in it.
+    fn deny(&mut self, path: &str, rule: &Rule) {
+        let idle = [
+            ("how", !rule.how.is_empty()),
+            ("duties", !rule.duties.is_empty()),
+            ("legal_basis", rule.legal_basis.is_some()),
+        ];
+        for (term, given) in idle {
+            if given {
+                self.error(
+                    format!("{path}.{term}"),
+                    format!("a deny has no `{term}`"),
+                    format!("une interdiction n'a pas de `{term}`"),
+                );
+            }
+        }
+    }
+
+    fn permit(&mut self, path: &str, rule: &Rule) {
+        let only = |action: Action| rule.actions.iter().all(|each| *each == action);
+        if only(Action::Discover) {
+            return self.discovery(path, rule);
+        }
+        match rule.legal_basis {
+            None => self.error(
+                format!("{path}.legal_basis"),
+                "a permit states its legal basis (`not_personal` if no personal data is concerned)",
+                "une permission énonce sa base légale (`not_personal` s'il n'y a pas de données personnelles)",
+            ),
+            Some(LegalBasis::Consent) if self.dataset.subject_key.is_none() => self.error(
+                format!("{path}.legal_basis"),
+                "consent needs a dataset with a subject key",
+                "le consentement suppose un jeu de données qui a une clé de personne",
+            ),
+            Some(LegalBasis::Consent) if rule.purposes.is_empty() => self.error(
+                format!("{path}.purposes"),
+                "consent is given for purposes: name them",
+                "on consent à des finalités : nommez-les",
+            ),
+            Some(_) => {}
+        }
+        let k = rule.how.aggregate_only.max(self.policy.floor.aggregate_only);
+        let rows = rule.actions.contains(&Action::Read);
+        if !rows && k.is_none() && rule.legal_basis != Some(LegalBasis::NotPersonal) {
+            self.error(
+                format!("{path}.how.aggregate_only"),
+                "a permit of aggregates states its smallest group",
+                "une permission d'agréger énonce son plus petit groupe",
+            );
+        }
+        self.masked_columns(path, rule);
+        self.breadth(path, rule, rows && k.is_none());
+    }
+
+    /// Only seeing the entry is permitted: whatever shapes a use would be ignored.
+    fn discovery(&mut self, path: &str, rule: &Rule) {
+        let idle = [
+            ("how", !rule.how.is_empty()),
+            ("duties", !rule.duties.is_empty()),
+            ("purposes", !rule.purposes.is_empty()),
+            ("columns", !rule.columns.is_all()),
+        ];
+        for (term, given) in idle {
+            if given {
+                self.error(
+                    format!("{path}.{term}"),
+                    format!("`{term}` has no effect where only `discover` is permitted"),
+                    format!("`{term}` est sans effet là où seul `discover` est permis"),
+                );
+            }
+        }
+    }
+
+    /// A mask on a column that the rule leaves out would be ignored.
+    fn masked_columns(&mut self, path: &str, rule: &Rule) {
+        for column in rule.how.masks.keys().filter(|column| !rule.columns.contains(column)) {
+            let shown = column.escape_debug();
+            self.error(
+                format!("{path}.how.masks.{shown}"),
+                format!("column `{shown}` is not among the columns of this rule"),
+                format!("la colonne `{shown}` n'est pas parmi celles de cette règle"),
+            );
+        }
+    }
+
+    fn breadth(&mut self, path: &str, rule: &Rule, rows: bool) {
+        if self.dataset.access == Access::Open && rule.legal_basis == Some(LegalBasis::NotPersonal) {
+            return;
+        }
+        if rows && rule.who.is_anyone() && rule.purposes.is_empty() {
+            self.warning(
+                path,
+                "very broad: anyone may query rows for any purpose",
+                "très large : n'importe qui peut interroger les lignes pour toute finalité",
+            );
+        }
+        if rule.when.is_empty() {
+            self.warning(
+                format!("{path}.when"),
+                "no window: permitted for ever",
+                "sans période : permis pour toujours",
+            );
+        }
+    }
+
+    fn who(&mut self, path: &str, who: &Who) {
+        for (term, texts) in [("sectors", &who.sectors), ("accreditations", &who.accreditations)] {
+            for text in texts.iter().filter(|text| !is_word(text)) {
+                let shown: String = text.chars().take(80).collect();
+                self.error(
+                    format!("{path}.{term}"),
+                    format!("`{}` is not a word of at most 64 letters, digits and `._:/-`", shown.escape_debug()),
+                    format!("`{}` n'est pas un mot d'au plus 64 lettres, chiffres et `._:/-`", shown.escape_debug()),
+                );
+            }
+        }
+        for country in &who.countries {
+            if country.len() != 2 || !country.bytes().all(|b| b.is_ascii_uppercase()) {
+                let shown: String = country.chars().take(80).collect();
+                self.error(
+                    format!("{path}.countries"),
+                    format!("`{}` is neither an ISO 3166-1 alpha-2 code nor `EU`", shown.escape_debug()),
+                    format!("`{}` n'est ni un code ISO 3166-1 alpha-2 ni `EU`", shown.escape_debug()),
+                );
+            }
+        }
+    }
+
+    fn columns(&mut self, path: &str, columns: &Columns) {
+        let Columns::Only(names) = columns else { return };
+        if names.is_empty() {
+            self.error(path, "no column", "aucune colonne");
+        }
+        for name in names {
+            self.column(path, name);
+        }
+    }
+
+    fn duties(&mut self, path: &str, duties: &[Duty]) {
+        for (index, duty) in duties.iter().enumerate() {
+            let path = format!("{path}.duties[{index}]");
+            match duty {
+                Duty::Attribute(text) | Duty::Notify(text) => {
+                    if text.trim().is_empty() {
+                        self.error(&path, "an empty text", "un texte vide");
+                    }
+                    self.words(&path, text);
+                }
+                Duty::DeleteAfterDays(0) => {
+                    self.error(&path, "at least one day", "au moins un jour");
+                }
+                Duty::DeleteAfterDays(_) | Duty::NoReidentification | Duty::ShareAlike => {}
+            }
+        }
+    }
+}
+
+/// What an accreditation or sector may be called, so that it reads the same wherever it is written.
+fn is_word(text: &str) -> bool {
+    text.len() <= 64
+        && text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:/-".contains(&b))
+}
