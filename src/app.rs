@@ -2,9 +2,9 @@
 
 use std::{
     fs::{self, File},
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use crate::{
@@ -38,9 +38,11 @@ pub struct App {
 }
 
 impl App {
-    /// Opens the hub in the configured directory; makes it, for `operator`, if there is none.
+    /// Opens the hub in the configured directory; makes it, for `operator`, if there is none. `https` is where its
+    /// public listener is bound.
     pub async fn open(
         config: Config,
+        https: SocketAddr,
         operator: OperatorIdentity,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
@@ -66,7 +68,7 @@ impl App {
         .await?;
         let operating = operating_participant(&store).await?.unwrap_or_else(|| operator.id.clone());
         let services = Services::new(Inner {
-            settings: settings(&config),
+            settings: settings(&config, https),
             store,
             keys,
             hub_policy: HubPolicy::new(operating, &[], -1)?,
@@ -87,7 +89,10 @@ impl App {
         let operator_token = services.initialise(operator).await?;
         let unknown = services.close_open_queries().await?;
         if unknown > 0 {
-            tracing::warn!(queries = unknown, "queries of an earlier run ended without an outcome: recorded as unknown");
+            tracing::warn!(
+                queries = unknown,
+                "queries of an earlier run ended without an outcome: recorded as unknown"
+            );
         }
         Ok(Self { config, services, metrics, operator_token, lock: dirs.lock })
     }
@@ -160,15 +165,15 @@ async fn operating_participant(store: &Store) -> Result<Option<ParticipantId>> {
     member::operating_participant(&mut store.read().await?).await
 }
 
-fn settings(config: &Config) -> Settings {
+fn settings(config: &Config, https: SocketAddr) -> Settings {
     Settings {
         hub_id: config.hub.id.clone(),
-        public_url: format!("https://{}", config.listen.https),
+        public_url: config.public_url(https),
         data_dir: config.data_dir.clone(),
         certificate_lifetime: config.certificate.lifetime,
         token_lifetime: config.token.lifetime,
         token_lifetime_max: config.token.max_lifetime,
-        enrolment_lifetime: Duration::from_secs(7 * 24 * 3600),
+        enrolment_lifetime: config.certificate.enrolment_lifetime,
         upload_bytes: config.limits.upload_bytes,
         upload_rows: config.limits.upload_rows,
     }

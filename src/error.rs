@@ -30,7 +30,7 @@ macro_rules! reasons {
     ($($variant:ident $name:literal $code:ident $en:literal $fr:literal;)+) => {
         /// Why something was refused or failed: stable, machine-readable, the same in proto and docs.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum Reason { $(#[doc = $en] $variant,)+ }
+        pub enum Reason { $(#[doc = concat!("`", $name, "`.")] $variant,)+ }
 
         impl Reason {
             /// Every reason, for documentation and for the test that compares them with the proto enum.
@@ -186,7 +186,10 @@ fn incident() -> String {
     let mut bytes = [0_u8; 6];
     // Randomness only makes the id unique; a constant would still be a usable, if ambiguous, id.
     let _ = aws_lc_rs::rand::fill(&mut bytes);
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        let _ = fmt::Write::write_fmt(&mut hex, format_args!("{byte:02x}"));
+        hex
+    })
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ use crate::{
 /// Denials of strangers are logged together this often.
 const STRANGERS_EVERY: Duration = Duration::from_secs(1);
 /// The server's certificate is renewed this often, long before it ends.
-const RENEW_EVERY: Duration = Duration::from_secs(24 * 3600);
+const RENEW_EVERY: Duration = Duration::from_hours(24);
 
 /// Bound sockets, so that a test can ask for port 0 and learn what it got.
 #[derive(Debug)]

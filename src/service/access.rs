@@ -2,12 +2,7 @@
 
 use std::time::Duration;
 
-use super::{
-    Services,
-    participant::check_text,
-    policy::{Question, denied},
-    require_etag,
-};
+use super::{Services, participant::check_text, policy::Question, require_etag};
 use crate::{
     audit::Committed,
     domain::{
@@ -15,12 +10,12 @@ use crate::{
         EntryDraft, EntryKind, Grant, GrantId, GrantState, Page, PageRequest, PurposeSlug,
     },
     error::{Error, Reason, Result},
-    policy::{Act, Family, Permit},
+    policy::{Act, Family, Permit, explain},
     store::{access, access::Side, dataset, policy},
 };
 
 /// Longest validity of a grant: two years.
-const LONGEST_GRANT: Duration = Duration::from_secs(731 * 24 * 3600);
+const LONGEST_GRANT: Duration = Duration::from_hours(731 * 24);
 
 /// What a requester asks for.
 #[derive(Debug, Clone)]
@@ -112,10 +107,9 @@ impl Services {
             return Err(Error::new(Reason::ColumnUnknown).with("dataset", &dataset.id).with("column", unknown));
         }
         let version = self.policy(caller, &ask.dataset, None).await?;
-        let question =
-            Question { action: ask.action, purpose: Some(&ask.purpose), columns: &ask.columns, rule: None };
+        let question = Question { action: ask.action, purpose: Some(&ask.purpose), columns: &ask.columns, rule: None };
         let decision = self.decide_use(caller, &dataset, &version, &question)?;
-        if decision.permit.is_some() { Ok(()) } else { Err(denied(&decision, &ask.dataset)) }
+        if decision.permit.is_some() { Ok(()) } else { Err(explain::refusal(&decision, &version.policy)) }
     }
 
     /// A request that the caller's participant is a party of.
@@ -128,7 +122,12 @@ impl Services {
     }
 
     /// Requests to or of the caller's participant, newest first.
-    pub async fn access_requests(&self, caller: &Caller, side: Side, page: &PageRequest) -> Result<Page<AccessRequest>> {
+    pub async fn access_requests(
+        &self,
+        caller: &Caller,
+        side: Side,
+        page: &PageRequest,
+    ) -> Result<Page<AccessRequest>> {
         let permit = self.authorise(caller, &caller.participant, Family::Access, Act::Read).await?;
         access::list_requests(&mut self.read_as(&permit).await?, &caller.participant, side, page).await
     }
@@ -145,7 +144,7 @@ impl Services {
     ) -> Result<(GrantedAccess, Committed)> {
         let (permit, request) = self.decidable(caller, id).await?;
         self.verify_act(caller, certificate, "access.approve", &format!("accessRequests/{id}"), &signature)?;
-        let duration = duration.unwrap_or(request.ask.duration()).min(request.ask.duration());
+        let duration = duration.unwrap_or_else(|| request.ask.duration()).min(request.ask.duration());
         if duration.is_zero() {
             return Err(Error::invalid("duration", "a grant lasts at least one second"));
         }
@@ -170,7 +169,8 @@ impl Services {
                 // The policy may have gone since the grant was drawn up.
                 let in_force = policy::in_force(tx, &grant.dataset).await?;
                 if in_force.is_none_or(|version| version.digest != grant.policy) {
-                    return Err(Error::new(Reason::EtagMismatch).with("object", format_args!("the policy of `{}`", grant.dataset)));
+                    return Err(Error::new(Reason::EtagMismatch)
+                        .with("object", format_args!("the policy of `{}`", grant.dataset)));
                 }
                 let mut approved = current.approve(grant.id, now)?;
                 access::update_request(tx, &approved, Some(&signature)).await?;
@@ -197,7 +197,7 @@ impl Services {
             rule: None,
         };
         let decision = self.decide_use(&requester, &dataset, &version, &question)?;
-        let permit = decision.permit.clone().ok_or_else(|| denied(&decision, &dataset.id))?;
+        let permit = decision.permit.clone().ok_or_else(|| explain::refusal(&decision, &version.policy))?;
         let rule = version.policy.rule(permit.rule.as_str()).ok_or_else(not_found)?;
         let now = self.now();
         let mut grant = Grant {

@@ -77,7 +77,12 @@ impl Services {
     }
 
     /// The inclusion proof of an entry that the caller may see, in a tree of `size` (0: of now).
-    pub async fn inclusion_proof(&self, caller: &Caller, index: u64, size: u64) -> Result<(u64, Vec<[u8; 32]>, String)> {
+    pub async fn inclusion_proof(
+        &self,
+        caller: &Caller,
+        index: u64,
+        size: u64,
+    ) -> Result<(u64, Vec<[u8; 32]>, String)> {
         let (permit, party) = self.view(caller, Act::Read, Act::ReadAll).await?;
         let mut tx = self.read_as(&permit).await?;
         let head = self.log_head(&mut tx).await?;
@@ -114,12 +119,10 @@ impl Services {
 
     /// Whose entries the caller may see: all of them (`None`), or those of its participant.
     async fn view(&self, caller: &Caller, own: Act, all: Act) -> Result<(Permit, Option<ParticipantId>)> {
-        match self.authorise_in(caller, Domain::Hub, Family::Audit, all).await {
-            Ok(permit) => Ok((permit, None)),
-            Err(_) => {
-                let permit = self.authorise(caller, &caller.participant, Family::Audit, own).await?;
-                Ok((permit, Some(caller.participant.clone())))
-            }
+        if let Ok(permit) = self.authorise_in(caller, Domain::Hub, Family::Audit, all).await {
+            return Ok((permit, None));
         }
+        let permit = self.authorise(caller, &caller.participant, Family::Audit, own).await?;
+        Ok((permit, Some(caller.participant.clone())))
     }
 }

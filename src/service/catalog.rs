@@ -141,7 +141,9 @@ impl Services {
             (false, ..) => None,
             (true, true, None) => Some("the catalog has no published dataset yet"),
             (true, true, Some(_)) => Some("this participant has no published dataset that you may see"),
-            (true, false, _) => Some("no dataset that you may see has all of these words in its title, description or keywords"),
+            (true, false, _) => {
+                Some("no dataset that you may see has all of these words in its title, description or keywords")
+            }
         };
         Ok(CatalogPage { page: Page { items, next }, empty_reason })
     }
@@ -175,7 +177,10 @@ impl Services {
         change: DatasetChange,
         etag: &str,
     ) -> Result<(Dataset, Committed)> {
-        let permit = self.authorise(caller, &id.owner, Family::Dataset, Act::Update).await.map_err(|e| self.hide(e, caller, id))?;
+        let permit = self
+            .authorise(caller, &id.owner, Family::Dataset, Act::Update)
+            .await
+            .map_err(|e| Self::hide(e, caller, id))?;
         if let Some(title) = &change.title {
             check_text("title", title, 300)?;
         }
@@ -198,7 +203,10 @@ impl Services {
 
     /// Takes a dataset out of the catalog for good.
     pub async fn retire_dataset(&self, caller: &Caller, id: &DatasetId, etag: &str) -> Result<(Dataset, Committed)> {
-        let permit = self.authorise(caller, &id.owner, Family::Dataset, Act::Retire).await.map_err(|e| self.hide(e, caller, id))?;
+        let permit = self
+            .authorise(caller, &id.owner, Family::Dataset, Act::Retire)
+            .await
+            .map_err(|e| Self::hide(e, caller, id))?;
         let entry = EntryDraft::by(EntryKind::DatasetRetired, caller).about(id);
         self.change_dataset(&permit, id, etag, entry, Dataset::retire).await
     }
@@ -234,14 +242,18 @@ impl Services {
         format: Format,
         announced: Option<Digest>,
     ) -> Result<Upload> {
-        let permit = self.authorise(caller, &id.owner, Family::Dataset, Act::Upload).await.map_err(|e| self.hide(e, caller, id))?;
+        let permit = self
+            .authorise(caller, &id.owner, Family::Dataset, Act::Upload)
+            .await
+            .map_err(|e| Self::hide(e, caller, id))?;
         let dataset = self.dataset(caller, id).await?;
         if dataset.state == DatasetState::Retired {
             dataset.clone().publish()?;
         }
         let snapshot = SnapshotId::generate(self.now());
         let path = self.settings().data_dir.join("uploads").join(format!("{snapshot}.part"));
-        let file = tokio::fs::File::create_new(&path).await.map_err(|e| Error::internal(format_args!("upload: {e}")))?;
+        let file =
+            tokio::fs::File::create_new(&path).await.map_err(|e| Error::internal(format_args!("upload: {e}")))?;
         Ok(Upload {
             services: self.clone(),
             permit,
@@ -268,7 +280,7 @@ impl Services {
     }
 
     /// A refusal about another owner's dataset says no more than that it may not exist (P9).
-    pub(super) fn hide(&self, error: Error, caller: &Caller, id: &DatasetId) -> Error {
+    pub(super) fn hide(error: Error, caller: &Caller, id: &DatasetId) -> Error {
         if id.owner == caller.participant { error } else { Error::not_found(format_args!("dataset `{id}`")) }
     }
 }
@@ -317,15 +329,16 @@ impl Upload {
         let known = dataset::subjects(&mut services.read().await?, &id).await?;
         let first_new = u32::try_from(known.len()).unwrap_or(u32::MAX);
         let target = services.object_path(self.snapshot);
-        let limits = Limits { max_bytes: services.settings().upload_bytes.saturating_mul(20), max_rows: services.settings().upload_rows, ..Limits::default() };
+        let limits = Limits {
+            max_bytes: services.settings().upload_bytes.saturating_mul(20),
+            max_rows: services.settings().upload_rows,
+            ..Limits::default()
+        };
         let (source, format, dataset) = (self.path.0.clone(), self.format, self.dataset.clone());
         let object = target.clone();
         let ingested: Ingested = tokio::task::spawn_blocking(move || {
-            let instructions = Instructions {
-                subject_key: dataset.subject_key.as_ref(),
-                notes: &dataset.column_notes,
-                limits,
-            };
+            let instructions =
+                Instructions { subject_key: dataset.subject_key.as_ref(), notes: &dataset.column_notes, limits };
             ingest::ingest(Source { path: &source, format }, &instructions, known, &object, &mut |_| {})
         })
         .await
@@ -376,7 +389,8 @@ impl Upload {
             .change(&self.permit, move |tx| {
                 Box::pin(async move {
                     let object = format!("dataset `{}`", snapshot.dataset);
-                    let current = dataset::lookup(tx, &snapshot.dataset).await?.ok_or_else(|| Error::not_found(object))?;
+                    let current =
+                        dataset::lookup(tx, &snapshot.dataset).await?.ok_or_else(|| Error::not_found(object))?;
                     if current.state == DatasetState::Retired {
                         current.clone().publish()?;
                     }
@@ -388,4 +402,3 @@ impl Upload {
             .await
     }
 }
-

@@ -75,18 +75,14 @@ impl Services {
         if subjects.is_empty() || subjects.len() > 10_000 {
             return Err(Error::invalid("subjects", "not between 1 and 10,000"));
         }
-        let scopes: BTreeSet<Scope> = match purpose {
-            Some(purpose) => {
-                self.inner.vocabulary.require(&purpose)?;
-                BTreeSet::from([(purpose, None)])
-            }
-            None => {
-                let mut scopes: BTreeSet<Scope> =
-                    consent::scopes(&mut self.read().await?, id).await?.into_iter().collect();
-                // Whoever withdraws everything withdraws it for every recipient.
-                scopes.extend(scopes.clone().into_iter().map(|(purpose, _)| (purpose, None)));
-                scopes
-            }
+        let scopes: BTreeSet<Scope> = if let Some(purpose) = purpose {
+            self.inner.vocabulary.require(&purpose)?;
+            BTreeSet::from([(purpose, None)])
+        } else {
+            let known = consent::scopes(&mut self.read().await?, id).await?;
+            // Whoever withdraws everything withdraws it for every recipient.
+            let for_all = known.iter().map(|(purpose, _)| (purpose.clone(), None)).collect::<Vec<_>>();
+            known.into_iter().chain(for_all).collect()
         };
         let changes: Vec<ConsentChange> = subjects
             .iter()
@@ -101,21 +97,24 @@ impl Services {
             })
             .collect();
         let batch = Batch::of(&changes, &self.subjects(id).await?);
-        let entry = EntryDraft::by(EntryKind::ConsentsWithdrawn, caller)
-            .about(id)
-            .secret("subjects", subjects.join("\n"));
+        let entry =
+            EntryDraft::by(EntryKind::ConsentsWithdrawn, caller).about(id).secret("subjects", subjects.join("\n"));
         self.apply(&permit, id, batch, entry).await
     }
 
     /// Counts per purpose and recipient, for the owner.
     pub async fn consent_counts(&self, caller: &Caller, id: &DatasetId) -> Result<Vec<ConsentCounts>> {
-        let permit = self.authorise(caller, &id.owner, Family::Consent, Act::Read).await.map_err(|e| self.hide(e, caller, id))?;
+        let permit = self
+            .authorise(caller, &id.owner, Family::Consent, Act::Read)
+            .await
+            .map_err(|e| Self::hide(e, caller, id))?;
         self.dataset(caller, id).await?;
         consent::counts(&mut self.read_as(&permit).await?, id).await
     }
 
     async fn authorise_consents(&self, caller: &Caller, id: &DatasetId, act: Act) -> Result<Permit> {
-        let permit = self.authorise(caller, &id.owner, Family::Consent, act).await.map_err(|e| self.hide(e, caller, id))?;
+        let permit =
+            self.authorise(caller, &id.owner, Family::Consent, act).await.map_err(|e| Self::hide(e, caller, id))?;
         let dataset = self.dataset(caller, id).await?;
         if dataset.subject_key.is_none() {
             return Err(Error::invalid("dataset", "it has no subject key, so nobody's consent applies to it"));
@@ -130,7 +129,10 @@ impl Services {
     async fn apply(
         &self,
         permit: &Permit,
-        id: &DatasetId, batch: Batch, entry: EntryDraft) -> Result<(ConsentImport, Committed)> {
+        id: &DatasetId,
+        batch: Batch,
+        entry: EntryDraft,
+    ) -> Result<(ConsentImport, Committed)> {
         let now = self.now();
         let batch_id = RequestId::generate(now).to_string();
         let writer = self.inner.store.writer();
@@ -219,14 +221,13 @@ fn parse(file: &[u8], known_purpose: impl Fn(&PurposeSlug) -> Result<()>) -> Res
         if field(subject).is_empty() {
             return Err(bad(line, "the subject is empty"));
         }
-        let slug = match purposes.get(field(purpose)) {
-            Some(slug) => slug.clone(),
-            None => {
-                let slug: PurposeSlug = field(purpose).parse().map_err(|_| bad(line, "the purpose is not a slug"))?;
-                known_purpose(&slug).map_err(|_| bad(line, "the purpose is not one of this hub"))?;
-                purposes.insert(field(purpose).to_owned(), slug.clone());
-                slug
-            }
+        let slug = if let Some(slug) = purposes.get(field(purpose)) {
+            slug.clone()
+        } else {
+            let slug: PurposeSlug = field(purpose).parse().map_err(|_| bad(line, "the purpose is not a slug"))?;
+            known_purpose(&slug).map_err(|_| bad(line, "the purpose is not one of this hub"))?;
+            purposes.insert(field(purpose).to_owned(), slug.clone());
+            slug
         };
         let state = match field(status) {
             "given" => ConsentState::Given,
@@ -263,7 +264,8 @@ mod tests {
 
     #[test]
     fn the_last_line_about_a_subject_counts() {
-        let changes = parsed("subject,purpose,status\na,research,given\na,research,withdrawn\nz,research,given\n").unwrap();
+        let changes =
+            parsed("subject,purpose,status\na,research,given\na,research,withdrawn\nz,research,given\n").unwrap();
         let batch = Batch::of(&changes, &HashMap::from([("a".to_owned(), 7)]));
         assert_eq!(batch.counts, ConsentImport { given: 0, withdrawn: 1, unknown: 1 });
         assert!(batch.deltas.values().all(|delta| delta.withdrawn.contains(7) && delta.given.is_empty()));

@@ -18,9 +18,7 @@ impl Services {
         let now = self.now();
         let peer = certificate.map(|der| PeerIdentity::from_der(der, &self.settings().hub_id)).transpose()?;
         let token = match bearer {
-            Some(bearer) => {
-                Some(self.keys().tokens().verify_access_token(bearer, now, peer.as_ref())?)
-            }
+            Some(bearer) => Some(self.keys().tokens().verify_access_token(bearer, now, peer.as_ref())?),
             None => None,
         };
         let (member, participant, credential) = match (peer, token) {

@@ -35,7 +35,7 @@ impl Services {
         roles: BTreeSet<Role>,
     ) -> Result<(Member, String, Timestamp, Committed)> {
         let permit = self.authorise(caller, participant, Family::Member, Act::Invite).await?;
-        self.check_roles(caller, participant, &roles)?;
+        check_roles(caller, participant, &roles)?;
         check_text("display_name", &display_name, 200)?;
         let now = self.now();
         let token = EnrolmentToken::generate()?;
@@ -131,7 +131,11 @@ impl Services {
         drop(tx);
         if id != caller.member {
             let permit = self.authorise(caller, &found.participant, Family::Member, Act::Read).await;
-            permit.map_err(|_| not_found())?.require(Domain::Participant(&found.participant), Family::Member, Act::Read)?;
+            permit.map_err(|_| not_found())?.require(
+                Domain::Participant(&found.participant),
+                Family::Member,
+                Act::Read,
+            )?;
         }
         Ok(found)
     }
@@ -154,7 +158,7 @@ impl Services {
         let current = self.member(caller, id).await?;
         let permit = self.authorise(caller, &current.participant, Family::Member, Act::Update).await?;
         if let Some(roles) = &roles {
-            self.check_roles(caller, &current.participant, roles)?;
+            check_roles(caller, &current.participant, roles)?;
         }
         if let Some(name) = &display_name {
             check_text("display_name", name, 200)?;
@@ -232,7 +236,8 @@ impl Services {
         let certificate = member::lookup_certificate(&mut tx, fingerprint).await?.ok_or_else(not_found)?;
         let holder = member::lookup(&mut tx, certificate.member).await?.ok_or_else(not_found)?;
         drop(tx);
-        let permit = self.authorise(caller, &holder.participant, Family::Certificate, Act::Revoke)
+        let permit = self
+            .authorise(caller, &holder.participant, Family::Certificate, Act::Revoke)
             .await
             .map_err(|_| not_found())?;
         let now = self.now();
@@ -261,7 +266,7 @@ impl Services {
         member: Option<MemberId>,
         lifetime: Option<Duration>,
     ) -> Result<(String, Timestamp, Committed)> {
-        let lifetime = lifetime.unwrap_or(self.settings().token_lifetime);
+        let lifetime = lifetime.unwrap_or_else(|| self.settings().token_lifetime);
         if lifetime.is_zero() || lifetime > self.settings().token_lifetime_max {
             let most = self.settings().token_lifetime_max.as_secs();
             return Err(Error::invalid("lifetime", format_args!("not between 1 and {most} seconds")));
@@ -342,23 +347,24 @@ impl Services {
         };
         trust::verify_act(signature, &act, certificate)
     }
+}
 
-    /// Roles that a participant may give: only the operating one has operators, and nobody both decides and audits.
-    fn check_roles(&self, caller: &Caller, participant: &ParticipantId, roles: &BTreeSet<Role>) -> Result<()> {
-        let refuse = |why: &str| Err(Error::invalid("roles", why));
-        if roles.is_empty() {
-            return refuse("at least one role is needed");
-        }
-        if roles.contains(&Role::Operator) && !(caller.roles.contains(&Role::Operator) && caller.participant == *participant)
-        {
-            return refuse("only an operator makes another operator, within the operating participant");
-        }
-        let acts_on_data = roles.contains(&Role::Steward) || roles.contains(&Role::Requester);
-        if acts_on_data && (roles.contains(&Role::Operator) || roles.contains(&Role::Auditor)) {
-            return refuse("operator and auditor go with neither steward nor requester");
-        }
-        Ok(())
+/// Roles that a participant may give: only the operating one has operators, and nobody both decides and audits.
+fn check_roles(caller: &Caller, participant: &ParticipantId, roles: &BTreeSet<Role>) -> Result<()> {
+    let refuse = |why: &str| Err(Error::invalid("roles", why));
+    if roles.is_empty() {
+        return refuse("at least one role is needed");
     }
+    if roles.contains(&Role::Operator)
+        && !(caller.roles.contains(&Role::Operator) && caller.participant == *participant)
+    {
+        return refuse("only an operator makes another operator, within the operating participant");
+    }
+    let acts_on_data = roles.contains(&Role::Steward) || roles.contains(&Role::Requester);
+    if acts_on_data && (roles.contains(&Role::Operator) || roles.contains(&Role::Auditor)) {
+        return refuse("operator and auditor go with neither steward nor requester");
+    }
+    Ok(())
 }
 
 fn role_list(roles: &BTreeSet<Role>) -> String {

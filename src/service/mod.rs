@@ -26,8 +26,8 @@ pub use self::{
     member::Enrolled,
     participant::{HubInfo, Registration},
     policy::{PolicyCheck, UseQuestion},
-    setup::OperatorIdentity,
     query::{QueryExplanation, QueryRequest, QueryRun, QuerySummary, Slots},
+    setup::OperatorIdentity,
 };
 use futures::future::BoxFuture;
 

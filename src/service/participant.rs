@@ -139,7 +139,11 @@ impl Services {
                 })
             })
             .await?;
-        Ok((participant, Enrolled { member: admin, certificate: issued.chain_pem, expires_at: issued.not_after }, committed))
+        Ok((
+            participant,
+            Enrolled { member: admin, certificate: issued.chain_pem, expires_at: issued.not_after },
+            committed,
+        ))
     }
 
     /// A participant.

@@ -53,7 +53,10 @@ impl Services {
     /// Checks a policy against its dataset and the vocabulary without keeping it.
     pub async fn check_policy(&self, caller: &Caller, policy: &Policy) -> Result<PolicyCheck> {
         let id = &policy.dataset;
-        let _permit = self.authorise(caller, &id.owner, Family::Policy, Act::Check).await.map_err(|e| self.hide(e, caller, id))?;
+        let _permit = self
+            .authorise(caller, &id.owner, Family::Policy, Act::Check)
+            .await
+            .map_err(|e| Self::hide(e, caller, id))?;
         let dataset = self.dataset(caller, id).await?;
         Ok(self.check(policy, &dataset))
     }
@@ -66,15 +69,21 @@ impl Services {
     }
 
     /// Keeps a draft. It may still have errors: publication refuses them.
-    pub async fn create_policy(&self, caller: &Caller, policy: Policy) -> Result<(PolicyVersion, PolicyCheck, Committed)> {
+    pub async fn create_policy(
+        &self,
+        caller: &Caller,
+        policy: Policy,
+    ) -> Result<(PolicyVersion, PolicyCheck, Committed)> {
         let id = policy.dataset.clone();
-        let permit = self.authorise(caller, &id.owner, Family::Policy, Act::Create).await.map_err(|e| self.hide(e, caller, &id))?;
+        let permit = self
+            .authorise(caller, &id.owner, Family::Policy, Act::Create)
+            .await
+            .map_err(|e| Self::hide(e, caller, &id))?;
         let dataset = self.dataset(caller, &id).await?;
         let check = self.check(&policy, &dataset);
         let now = self.now();
         let digest = policy.digest();
-        let entry =
-            EntryDraft::by(EntryKind::PolicyCreated, caller).about(&id).fact("policy", digest.to_string());
+        let entry = EntryDraft::by(EntryKind::PolicyCreated, caller).about(&id).fact("policy", digest.to_string());
         let (version, committed) = self
             .change(&permit, move |tx| {
                 Box::pin(async move {
@@ -131,11 +140,18 @@ impl Services {
         etag: &str,
         signature: String,
     ) -> Result<(PolicyVersion, Committed)> {
-        let permit = self.authorise(caller, &id.owner, Family::Policy, Act::Publish).await.map_err(|e| self.hide(e, caller, id))?;
+        let permit = self
+            .authorise(caller, &id.owner, Family::Policy, Act::Publish)
+            .await
+            .map_err(|e| Self::hide(e, caller, id))?;
         let draft = self.policy(caller, id, Some(version)).await?;
         let dataset = self.dataset(caller, id).await?;
-        if let Some(finding) = self.check(&draft.policy, &dataset).findings.iter().find(|f| f.severity == Severity::Error) {
-            return Err(Error::new(Reason::PolicyInvalid).with("path", &finding.path).with("detail", &finding.message_en));
+        if let Some(finding) =
+            self.check(&draft.policy, &dataset).findings.iter().find(|f| f.severity == Severity::Error)
+        {
+            return Err(Error::new(Reason::PolicyInvalid)
+                .with("path", &finding.path)
+                .with("detail", &finding.message_en));
         }
         self.verify_act(caller, certificate, "policy.publish", &draft.digest.to_string(), &signature)?;
         let entry = signed_entry(EntryKind::PolicyPublished, caller, id, &signature)
@@ -159,7 +175,8 @@ impl Services {
                 }
                 let published = draft.publish(now)?;
                 policy::update(tx, &published, Some(&signature)).await?;
-                let current = dataset::lookup(tx, &id).await?.ok_or_else(|| Error::not_found(format!("dataset `{id}`")))?;
+                let current =
+                    dataset::lookup(tx, &id).await?.ok_or_else(|| Error::not_found(format!("dataset `{id}`")))?;
                 dataset::update(tx, &current.publish()?).await?;
                 Ok((bumped(published), entries))
             })
@@ -175,7 +192,10 @@ impl Services {
         version: i64,
         etag: &str,
     ) -> Result<(PolicyVersion, Committed)> {
-        let permit = self.authorise(caller, &id.owner, Family::Policy, Act::Retire).await.map_err(|e| self.hide(e, caller, id))?;
+        let permit = self
+            .authorise(caller, &id.owner, Family::Policy, Act::Retire)
+            .await
+            .map_err(|e| Self::hide(e, caller, id))?;
         let entry = EntryDraft::by(EntryKind::PolicyRetired, caller).about(id).fact("version", version.to_string());
         let (id, etag) = (id.clone(), etag.to_owned());
         self.change(&permit, move |tx| {
@@ -199,7 +219,10 @@ impl Services {
         reason: &str,
         signature: String,
     ) -> Result<(PolicyVersion, Committed)> {
-        let permit = self.authorise(caller, &id.owner, Family::Policy, Act::Revoke).await.map_err(|e| self.hide(e, caller, id))?;
+        let permit = self
+            .authorise(caller, &id.owner, Family::Policy, Act::Revoke)
+            .await
+            .map_err(|e| Self::hide(e, caller, id))?;
         check_text("reason", reason, 500)?;
         let current = self.policy(caller, id, Some(version)).await?;
         let object = format!("participants/{}/datasets/{}/policies/{version}", id.owner, id.name);
@@ -273,15 +296,6 @@ impl Services {
         };
         Ok(engine::decide(&compiled, &question, &self.inner.vocabulary))
     }
-}
-
-/// The refusal that names the clause which got nearest, and no rule about others (P9).
-pub(super) fn denied(decision: &Decision, dataset: &DatasetId) -> Error {
-    let (clause, detail) = match decision.nearest_miss() {
-        Some((_, clause)) => (clause.as_str(), format!("no rule permits it: the {} does not fit", clause.as_str())),
-        None => ("rule", "a rule of the owner rules it out".to_owned()),
-    };
-    Error::new(Reason::PolicyDenied).with("dataset", dataset).with("clause", clause).with("detail", detail)
 }
 
 fn signed_entry(kind: EntryKind, caller: &Caller, id: &DatasetId, signature: &str) -> EntryDraft {

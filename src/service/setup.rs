@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// No query of any replica runs longer.
-const LONGEST_QUERY: Duration = Duration::from_secs(600);
+const LONGEST_QUERY: Duration = Duration::from_mins(10);
 
 /// Who runs the hub.
 #[derive(Debug, Clone)]
@@ -42,8 +42,12 @@ impl Services {
         let hash = token.digest();
         let expires_at = now.plus(self.settings().enrolment_lifetime);
         let hub_id = self.settings().hub_id.clone();
-        let charter =
-            Charter { version: 1, text: assets::CHARTER_V1.to_owned(), digest: Digest::of(assets::CHARTER_V1.as_bytes()), published_at: now };
+        let charter = Charter {
+            version: 1,
+            text: assets::CHARTER_V1.to_owned(),
+            digest: Digest::of(assets::CHARTER_V1.as_bytes()),
+            published_at: now,
+        };
         let new_participant = Participant {
             id: operator.id.clone(),
             siren: operator.siren,
@@ -103,9 +107,8 @@ impl Services {
             self.change_by_hub(move |tx| {
                 Box::pin(async move {
                     request::end_query(tx, id).await?;
-                    let entry = EntryDraft::new(EntryKind::QueryOutcome)
-                        .fact("query", id.to_string())
-                        .fact("end", "unknown");
+                    let entry =
+                        EntryDraft::new(EntryKind::QueryOutcome).fact("query", id.to_string()).fact("end", "unknown");
                     Ok(((), vec![entry]))
                 })
             })

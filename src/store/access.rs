@@ -179,12 +179,8 @@ pub async fn lookup_grant(tx: &mut Tx, id: GrantId) -> Result<Option<Grant>> {
 /// The grants of a participant on a dataset, newest first, whatever their standing.
 pub async fn grants_on(tx: &mut Tx, grantee: &ParticipantId, dataset: &DatasetId) -> Result<Vec<Grant>> {
     let sql = "SELECT * FROM access_grant WHERE grantee = $1 AND dataset = $2 ORDER BY id DESC LIMIT 100";
-    let rows = sqlx::query(sql)
-        .bind(grantee.as_str())
-        .bind(dataset.to_string())
-        .fetch_all(tx.conn())
-        .await
-        .map_err(failed)?;
+    let rows =
+        sqlx::query(sql).bind(grantee.as_str()).bind(dataset.to_string()).fetch_all(tx.conn()).await.map_err(failed)?;
     rows.iter().map(grant).collect()
 }
 

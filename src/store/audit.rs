@@ -2,11 +2,7 @@
 
 use sqlx::any::AnyRow;
 
-use super::{
-    LogHead, Tx, failed, log,
-    log::signed,
-    row::RowExt as _,
-};
+use super::{LogHead, Tx, failed, log, log::signed, row::RowExt as _};
 use crate::{
     domain::{AuditEvent, DatasetId, Page, PageRequest, ParticipantId, Receipt, Timestamp},
     error::{Error, Result},

@@ -11,7 +11,9 @@ use super::{
     row::{RowExt as _, json},
 };
 use crate::{
-    domain::{Dataset, DatasetId, DatasetState, Name, Page, PageRequest, ParticipantId, Snapshot, SnapshotId, SubjectKey},
+    domain::{
+        Dataset, DatasetId, DatasetState, Name, Page, PageRequest, ParticipantId, Snapshot, SnapshotId, SubjectKey,
+    },
     error::Result,
 };
 
@@ -135,7 +137,8 @@ pub async fn list(tx: &mut Tx, filter: &Filter, page: &PageRequest) -> Result<Pa
 
 /// Inserts a snapshot.
 pub async fn add_snapshot(tx: &mut Tx, snapshot: &Snapshot) -> Result<()> {
-    let sql = "INSERT INTO snapshot (id, dataset, columns, row_count, bytes, subjects, digest, source_digest, created_at)
+    let sql =
+        "INSERT INTO snapshot (id, dataset, columns, row_count, bytes, subjects, digest, source_digest, created_at)
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     sqlx::query(sql)
         .bind(snapshot.id.to_string())

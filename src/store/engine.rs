@@ -101,13 +101,14 @@ impl Engine {
                 }
             }
             Self::Postgres => {
-                let fsync: String =
-                    sqlx::query_scalar("SELECT current_setting('fsync')").fetch_one(&mut *conn).await.map_err(failed)?;
-                let version: i64 =
-                    sqlx::query_scalar("SELECT CAST(current_setting('server_version_num') AS BIGINT)")
-                        .fetch_one(conn)
-                        .await
-                        .map_err(failed)?;
+                let fsync: String = sqlx::query_scalar("SELECT current_setting('fsync')")
+                    .fetch_one(&mut *conn)
+                    .await
+                    .map_err(failed)?;
+                let version: i64 = sqlx::query_scalar("SELECT CAST(current_setting('server_version_num') AS BIGINT)")
+                    .fetch_one(conn)
+                    .await
+                    .map_err(failed)?;
                 if fsync != "on" {
                     return wrong("fsync is off");
                 }

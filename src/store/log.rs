@@ -41,7 +41,8 @@ pub(super) async fn advance(tx: &mut Tx, origin: &str, old_size: u64, head: &Log
         query.execute(tx.conn()).await.map_err(failed)?
     } else {
         let sql = "UPDATE log_head SET size = $2, frontier = $3, checkpoint = $4 WHERE origin = $1 AND size = $5";
-        let query = sqlx::query(sql).bind(origin).bind(size).bind(frontier).bind(&head.checkpoint).bind(signed(old_size));
+        let query =
+            sqlx::query(sql).bind(origin).bind(size).bind(frontier).bind(&head.checkpoint).bind(signed(old_size));
         query.execute(tx.conn()).await.map_err(failed)?
     };
     if done.rows_affected() == 1 { Ok(()) } else { Err(Error::internal("the log's head moved under the writer")) }

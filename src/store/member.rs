@@ -117,7 +117,12 @@ pub async fn any(tx: &mut Tx) -> Result<bool> {
 }
 
 /// Keeps a one-time token, of which only the hash is known. Without a member it invites a participant.
-pub async fn add_enrolment(tx: &mut Tx, token_hash: &str, member: Option<MemberId>, expires_at: Timestamp) -> Result<()> {
+pub async fn add_enrolment(
+    tx: &mut Tx,
+    token_hash: &str,
+    member: Option<MemberId>,
+    expires_at: Timestamp,
+) -> Result<()> {
     sqlx::query("INSERT INTO enrolment (token_hash, member, expires_at) VALUES ($1, $2, $3)")
         .bind(token_hash)
         .bind(member.map(|m| m.to_string()))
@@ -231,7 +236,8 @@ pub async fn identify(
         }
     }
     if let Some(token) = token {
-        let sql = "SELECT id FROM access_token WHERE id = $1 AND member = $2 AND revoked_at IS NULL AND expires_at > $3";
+        let sql =
+            "SELECT id FROM access_token WHERE id = $1 AND member = $2 AND revoked_at IS NULL AND expires_at > $3";
         sqlx::query(sql)
             .bind(token)
             .bind(member.to_string())

@@ -15,6 +15,8 @@ pub mod participant;
 pub mod policy;
 pub mod request;
 mod row;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -70,7 +72,8 @@ impl Store {
         metrics: WriterMetrics,
     ) -> Result<Self> {
         let engine = Engine::of_url(&config.url)?;
-        let pool = engine.connect(AnyPoolOptions::new().max_connections(config.max_connections.max(2)), &config.url).await?;
+        let pool =
+            engine.connect(AnyPoolOptions::new().max_connections(config.max_connections.max(2)), &config.url).await?;
         engine.migrate(&pool).await?;
         let mut tx = Tx { conn: pool.acquire().await.map_err(unavailable)?, engine };
         log::check_against_file(&mut tx, signer.as_ref(), &config.checkpoint_file).await?;
@@ -176,6 +179,7 @@ fn failed(error: sqlx::Error) -> Error {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "so that it fits `map_err`")]
 fn unavailable(error: sqlx::Error) -> Error {
     tracing::warn!(%error, "the database does not answer");
     Error::new(Reason::Unavailable)

@@ -119,7 +119,8 @@ impl Writer {
         F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Job<T>> + Send + 'static,
     {
         let (value, receipts) = self.enqueue(run).await?;
-        let first = receipts.into_iter().next().ok_or_else(|| Error::internal("a job changed data without an entry"))?;
+        let first =
+            receipts.into_iter().next().ok_or_else(|| Error::internal("a job changed data without an entry"))?;
         Ok((value, Committed::after_commit(first)))
     }
 
@@ -185,10 +186,13 @@ struct Sequencer {
     checkpoint_file: PathBuf,
 }
 
+/// Index and leaf hash of each entry of a job.
+type Appended = Vec<(u64, [u8; 32])>;
+
 /// A job that ran, waiting for the commit.
 struct Ran {
     reply: oneshot::Sender<Result<(Boxed, Vec<Receipt>)>>,
-    outcome: Result<(Boxed, Vec<(u64, [u8; 32])>)>,
+    outcome: Result<(Boxed, Appended)>,
 }
 
 impl Sequencer {
@@ -219,7 +223,8 @@ impl Sequencer {
         let mut ran = Vec::new();
         match self.transact(batch, &mut ran).await {
             Ok(head) => {
-                let entries = ran.iter().filter_map(|r| r.outcome.as_ref().ok()).map(|(_, hashes)| hashes.len()).sum::<usize>();
+                let entries =
+                    ran.iter().filter_map(|r| r.outcome.as_ref().ok()).map(|(_, hashes)| hashes.len()).sum::<usize>();
                 (self.metrics.committed)(started.elapsed(), entries as u64);
                 for Ran { reply, outcome } in ran {
                     let _ = reply.send(outcome.map(|(value, hashes)| (value, receipts(hashes, &head.checkpoint))));
@@ -289,7 +294,7 @@ impl Sequencer {
         Ok((head, changed))
     }
 
-    async fn run_one(&self, tx: &mut Tx, run: Run, head: &mut LogHead) -> Result<(Boxed, Vec<(u64, [u8; 32])>)> {
+    async fn run_one(&self, tx: &mut Tx, run: Run, head: &mut LogHead) -> Result<(Boxed, Appended)> {
         // A panic in a job is that job's failure, not the writer's end (P5).
         let (value, drafts) = AssertUnwindSafe(run(tx))
             .catch_unwind()
@@ -306,7 +311,7 @@ impl Sequencer {
     }
 }
 
-fn receipts(hashes: Vec<(u64, [u8; 32])>, checkpoint: &str) -> Vec<Receipt> {
+fn receipts(hashes: Appended, checkpoint: &str) -> Vec<Receipt> {
     hashes
         .into_iter()
         .map(|(index, leaf_hash)| Receipt { index, leaf_hash, checkpoint: checkpoint.to_owned() })

@@ -9,11 +9,11 @@ mod slots;
 
 use std::collections::BTreeSet;
 
+use self::resolve::Resolved;
 pub use self::{
     run::{QueryRun, QuerySummary},
     slots::Slots,
 };
-use self::resolve::Resolved;
 use super::Services;
 use crate::{
     audit::Committed,
@@ -70,7 +70,8 @@ impl Services {
             let (resolved, planned) = self.prepare(caller, ask).await?;
             match self.record_decision(&permit, caller, ask, id, &resolved, &planned).await {
                 Ok(decision) => {
-                    return QueryRun::start(self.clone(), caller.clone(), ask, id, resolved, planned, decision, slot).await;
+                    return QueryRun::start(self.clone(), caller.clone(), ask, id, resolved, planned, decision, slot)
+                        .await;
                 }
                 Err(error) if error.reason() == Reason::QueryCut => {}
                 Err(error) => return Err(error),

@@ -10,12 +10,13 @@ use serde_json::json;
 use super::{QueryRequest, Services};
 use crate::{
     domain::{
-        Access, Action, Caller, Columns, Credential, Dataset, DatasetId, DatasetState, Digest, Duty, Filter, Grant, GrantId,
-        GrantState, How, LegalBasis, Mask, Name, Permit, PolicyState, PolicyVersion, SnapshotId,
+        Access, Action, Caller, Columns, Credential, Dataset, DatasetId, DatasetState, Digest, Duty, Filter, Grant,
+        GrantId, GrantState, How, LegalBasis, Mask, Name, Permit, PolicyState, PolicyVersion, SnapshotId,
     },
     error::{Error, Reason, Result},
+    policy::explain,
     query::GovernedDataset,
-    service::policy::{Question, denied},
+    service::policy::Question,
     store::{Topic, Tx, access, consent, dataset, policy},
 };
 
@@ -91,8 +92,8 @@ impl Services {
         for id in tables {
             let dataset = self.queryable(&mut tx, caller, id).await?;
             let terms = self.terms(&mut tx, caller, &dataset, ask).await?;
-            let (table, used) = self.govern(&mut tx, caller, &dataset, terms, ask).await?;
-            governed.push(table);
+            let (guarded, used) = self.govern(&mut tx, caller, &dataset, terms, ask).await?;
+            governed.push(guarded);
             uses.push(used);
         }
         Ok(Resolved { governed, uses, fence: Fence { topics, values } })
@@ -101,7 +102,9 @@ impl Services {
     /// A dataset with data that the caller may see; anything else is a table that does not exist.
     async fn queryable(&self, tx: &mut Tx, caller: &Caller, id: &DatasetId) -> Result<Dataset> {
         let unknown = || {
-            Error::new(Reason::QueryRejected).with("rule", "unknown_table").with("detail", format_args!("no table `{id}`"))
+            Error::new(Reason::QueryRejected)
+                .with("rule", "unknown_table")
+                .with("detail", format_args!("no table `{id}`"))
         };
         let dataset = dataset::lookup(tx, id).await?.ok_or_else(unknown)?;
         let readable = dataset.snapshot.is_some() && dataset.state != DatasetState::Retired;
@@ -153,11 +156,18 @@ impl Services {
                 first_denial.get_or_insert(decision);
             }
         }
-        Err(first_denial.map_or_else(|| no_policy(&dataset.id), |decision| denied(&decision, &dataset.id)))
+        Err(first_denial
+            .map_or_else(|| no_policy(&dataset.id), |decision| explain::refusal(&decision, &version.policy)))
     }
 
     /// A restricted dataset: the grant that fits, under the policy and the rule it cites.
-    async fn granted_terms(&self, tx: &mut Tx, caller: &Caller, dataset: &Dataset, ask: &QueryRequest) -> Result<Terms> {
+    async fn granted_terms(
+        &self,
+        tx: &mut Tx,
+        caller: &Caller,
+        dataset: &Dataset,
+        ask: &QueryRequest,
+    ) -> Result<Terms> {
         let grants = access::grants_on(tx, &caller.participant, &dataset.id).await?;
         let grant = self.choose(grants, &dataset.id, ask)?;
         let version = policy::by_digest(tx, &dataset.id, &grant.policy).await?;
@@ -171,7 +181,7 @@ impl Services {
             rule: Some(&grant.rule),
         };
         let decision = self.decide_use(caller, dataset, &version, &question)?;
-        let permit = decision.permit.clone().ok_or_else(|| denied(&decision, &dataset.id))?;
+        let permit = decision.permit.clone().ok_or_else(|| explain::refusal(&decision, &version.policy))?;
         let how = permit.how.clone();
         let aggregate = grant.action == Action::Aggregate || how.aggregate_only.is_some();
         let columns = grant.columns.clone();
@@ -209,8 +219,8 @@ impl Services {
     ) -> Result<(GovernedDataset, DatasetUse)> {
         let snapshot = dataset.snapshot.as_ref().ok_or_else(|| no_policy(&dataset.id))?;
         let legal_basis = terms.permit.as_ref().map(|permit| permit.legal_basis);
-        let consent_filter = dataset.subject_key.is_some()
-            && (legal_basis == Some(LegalBasis::Consent) || terms.how.consent_required);
+        let consent_filter =
+            dataset.subject_key.is_some() && (legal_basis == Some(LegalBasis::Consent) || terms.how.consent_required);
         let consent = if consent_filter {
             let purposes: Vec<_> = self.inner.vocabulary.ancestors(&ask.purpose).cloned().collect();
             let subjects = consent::effective(tx, &dataset.id, &purposes, &caller.participant, self.now()).await?;

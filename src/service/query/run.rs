@@ -76,7 +76,7 @@ impl QueryRun {
                 id,
                 uses: resolved.uses,
                 decision: receipt,
-                encoder: Some(IpcEncoder::new(&answer.schema())?),
+                encoder: Some(IpcEncoder::new(answer.schema())?),
                 services,
                 caller,
                 ask: ask.clone(),
@@ -102,7 +102,7 @@ impl QueryRun {
     /// While it waits for rows it watches what the decision rests on, and cuts the stream when that has changed.
     pub async fn next(&mut self) -> Option<Result<Vec<u8>>> {
         loop {
-            let Some(encoder) = self.encoder.as_mut() else { return None };
+            let encoder = self.encoder.as_mut()?;
             if self.checked.elapsed() >= WATCH {
                 self.checked = Instant::now();
                 if let Err(error) = self.still_holds().await {
@@ -117,7 +117,7 @@ impl QueryRun {
                     encoder.batch(&batch)
                 }
                 Ok(None) => match self.encoder.take() {
-                    Some(encoder) => encoder.finish(),
+                    Some(encoder) => encoder.end(),
                     None => return None,
                 },
                 Ok(Some(Err(error))) => Err(error),
@@ -132,7 +132,7 @@ impl QueryRun {
         }
     }
 
-    /// Records how it ended. Of figures about one owner's data alone, only that owner gets an entry.
+    /// Records how it ended.
     pub async fn finish(mut self) -> Result<QuerySummary> {
         let duration = self.started.elapsed();
         let outcome = self.close("complete").await?;
@@ -165,7 +165,10 @@ impl QueryRun {
         let tables = self.uses.iter().map(|one| one.dataset.clone()).collect();
         let again = self.services.resolve(&caller, &tables, &self.ask).await.map_err(|_| cut())?;
         let same = again.uses.iter().zip(&self.uses).all(|(new, old)| {
-            new.policy == old.policy && new.rule == old.rule && new.grant == old.grant && new.row_filter == old.row_filter
+            new.policy == old.policy
+                && new.rule == old.rule
+                && new.grant == old.grant
+                && new.row_filter == old.row_filter
         });
         if !same {
             return Err(cut());
@@ -190,17 +193,17 @@ impl QueryRun {
     fn entries(&self, end: &str) -> Vec<EntryDraft> {
         let owners: Vec<ParticipantId> = self.uses.iter().map(|one| one.dataset.owner.clone()).collect();
         let mut entries = vec![outcome_entry(&self.caller, &owners, self.id, end, self.rows, self.bytes)];
-        // How many groups were suppressed tells about hidden rows: a leaf of its own for each owner, not the caller.
-        if let Some(suppressed) = self.answer.suppressed_groups() {
-            let hidden: std::collections::BTreeSet<_> =
-                owners.into_iter().filter(|owner| *owner != self.caller.participant).collect();
-            entries.extend(hidden.iter().map(|owner| {
-                EntryDraft::new(EntryKind::QueryOutcome)
-                    .concerning(owner)
-                    .fact("query", self.id.to_string())
-                    .fact("suppressed_groups", suppressed.to_string())
-            }));
-        }
+        // What was read and withheld tells about hidden rows: a leaf of its own for each owner, never for the caller.
+        let counters = self.answer.counters();
+        let others = counters.datasets().iter().filter(|(id, _)| id.owner != self.caller.participant);
+        entries.extend(others.map(|(id, read)| {
+            EntryDraft::new(EntryKind::QueryOutcome)
+                .about(id)
+                .fact("query", self.id.to_string())
+                .fact("rows_scanned", read.scanned().to_string())
+                .fact("rows_passed", read.passed().to_string())
+                .fact("suppressed_groups", counters.suppressed_groups().to_string())
+        }));
         entries
     }
 }
@@ -219,7 +222,14 @@ impl Drop for QueryRun {
     }
 }
 
-fn outcome_entry(caller: &Caller, owners: &[ParticipantId], id: QueryId, end: &str, rows: u64, bytes: u64) -> EntryDraft {
+fn outcome_entry(
+    caller: &Caller,
+    owners: &[ParticipantId],
+    id: QueryId,
+    end: &str,
+    rows: u64,
+    bytes: u64,
+) -> EntryDraft {
     let entry = EntryDraft::by(EntryKind::QueryOutcome, caller)
         .fact("query", id.to_string())
         .fact("end", end)

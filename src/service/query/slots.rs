@@ -22,7 +22,7 @@ pub struct Slots {
 
 /// The right to run one query; dropping it gives it back.
 #[derive(Debug)]
-pub struct Slot {
+pub(super) struct Slot {
     slots: Slots,
     member: MemberId,
     _one_of_all: OwnedSemaphorePermit,
