@@ -92,6 +92,14 @@ fn parse(sql: &str) -> Result<Box<ast::Query>> {
     if tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_))).count() > MAX_TOKENS {
         return Err(reject("too_large", format!("the text exceeds {MAX_TOKENS} tokens")));
     }
+    // Names of the engine's own hidden columns: none of the caller's may look like one.
+    let reserved = tokens.iter().find_map(|token| match token {
+        Token::Word(word) if is_reserved(&word.value) => Some(quote(&word.value)),
+        _ => None,
+    });
+    if let Some(name) = reserved {
+        return Err(reject("unknown_column", format!("there is no column `{name}` here")));
+    }
     let statements: VecDeque<Statement> = DFParserBuilder::new(sql)
         .with_dialect(&dialect)
         .build()
@@ -106,6 +114,11 @@ fn parse(sql: &str) -> Result<Box<ast::Query>> {
         (Some(_), None) => Err(only_select()),
         _ => Err(reject("one_statement", "write exactly one statement")),
     }
+}
+
+/// Whether a name belongs to the engine.
+pub(super) fn is_reserved(name: &str) -> bool {
+    name.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("__odh"))
 }
 
 fn only_select() -> Error {

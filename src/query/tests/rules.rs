@@ -41,6 +41,7 @@ const TEXT: &[(&str, &str)] = &[
     ("SELECT nonsense FROM chu.health", "unknown_column"),
     ("SELECT __ordinal FROM chu.health", "unknown_column"),
     ("SELECT __odh_subject_0 FROM chu.health", "unknown_column"),
+    ("SELECT age AS \"__ODH_k_0\" FROM chu.health", "unknown_column"),
     ("SELECT commune FROM chu.health a JOIN chu.health b ON a.age = b.age", "ambiguous_column"),
     ("SELECT stay FROM chu.health WHERE stay = 'tomorrow'", "type"),
     ("SELECT age FROM chu.health WHERE age + true > 1", "type"),
