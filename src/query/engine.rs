@@ -10,7 +10,7 @@ use std::{
 
 use arrow::datatypes::SchemaRef;
 use datafusion::{
-    common::tree_node::TreeNode,
+    common::tree_node::TreeNodeRecursion,
     execution::{SessionState, TaskContext},
     logical_expr::LogicalPlan,
     physical_plan::{ExecutionPlan, empty::EmptyExec, placeholder_row::PlaceholderRowExec},
@@ -192,9 +192,14 @@ async fn physical(session: &SessionState, admitted: Admitted, aggregate_only: bo
     Ok(physical)
 }
 
-/// Whether the query itself asks for a row without a table, as `SELECT 1` does.
+/// Whether the query itself asks for a row without a table, as `SELECT 1` does, at the top or in a subquery.
 fn makes_a_row(plan: &LogicalPlan) -> bool {
-    plan.exists(|node| Ok(matches!(node, LogicalPlan::EmptyRelation(empty) if empty.produce_one_row))).unwrap_or(false)
+    let mut found = false;
+    let walked = plan.apply_with_subqueries(|node| {
+        found |= matches!(node, LogicalPlan::EmptyRelation(empty) if empty.produce_one_row);
+        Ok(TreeNodeRecursion::Continue)
+    });
+    found && walked.is_ok()
 }
 
 /// What a leaf of a physical plan is.

@@ -138,12 +138,11 @@ impl Guard {
                 }
                 return Ok(left.combine(&right));
             }
-            Operator::And | Operator::Or => {}
             // Long texts of many rows overflow their array.
             Operator::StringConcat if scope.strict => {
                 return Err(aggregates_only("texts are not concatenated below the aggregate"));
             }
-            Operator::StringConcat => {}
+            Operator::And | Operator::Or | Operator::StringConcat => {}
             Operator::Plus | Operator::Minus | Operator::Multiply => {
                 arithmetic(&[scope.type_of(&binary.left)?, scope.type_of(&binary.right)?], scope)?;
             }
