@@ -119,6 +119,11 @@ async fn sizes_are_capped_before_anything_is_planned() {
         (format!("SELECT 1 WHERE 1 IN ({})", chain(1_001, ",")), "too_complex"),
         (format!("SELECT '{}'", "x".repeat(9_000)), "too_complex"),
         (format!("SELECT {}", ["'x'"; 8].join("||")), "too_complex"),
+        (format!("SELECT {} true", "NOT ".repeat(3_000)), "syntax"),
+        (format!("SELECT 1{}", "::bigint".repeat(1_200)), "too_complex"),
+        (format!("SELECT {}1", "- ".repeat(3_000)), "syntax"),
+        (format!("SELECT {} 1 {}", "CASE WHEN true THEN ".repeat(200), "END ".repeat(200)), "syntax"),
+        ("SELECT count(*) FROM chu.health GROUP BY CUBE(1, 2, 3, 4), CUBE(5, 6, 7)".to_owned(), "too_complex"),
         (bomb.to_owned(), "too_complex"),
     ];
     for (sql, rule) in cases {
