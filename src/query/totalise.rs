@@ -1,9 +1,10 @@
 //! Makes the caller's expressions total, so that no row can make a query fail and tell something by it.
 //!
 //! After type coercion: `CAST` becomes `TRY_CAST` (the casts that coercion added as well), `a / b` becomes
-//! `a / NULLIF(b, 0)`, `%` likewise, and `date_trunc` skips instants that it cannot compute with. Integer `+ - *` wrap in DataFusion and thus are total; decimal arithmetic is
-//! refused by the guard where it could tell something. A literal is cast here and now: left to the optimiser, one that
-//! cannot be cast would fail when the first row reaches it, and inside a CASE that tells which row did.
+//! `a / NULLIF(b, 0)`, `%` likewise, and `date_trunc` skips instants that it cannot compute with. Integer `+ - *` wrap
+//! in DataFusion and thus are total; decimal arithmetic is refused by the guard where it could tell something. A
+//! literal is cast here and now: left for later, one that cannot be cast would fail when the first row reaches it, and
+//! inside a CASE that tells which row did.
 
 use std::sync::Arc;
 
