@@ -10,7 +10,7 @@ use std::{
 
 use arrow::datatypes::SchemaRef;
 use datafusion::{
-    common::tree_node::TreeNode,
+    common::tree_node::TreeNodeRecursion,
     execution::{SessionState, TaskContext},
     logical_expr::LogicalPlan,
     physical_plan::{ExecutionPlan, empty::EmptyExec, placeholder_row::PlaceholderRowExec},
@@ -118,12 +118,11 @@ impl Engine {
 
     /// Runs a planned query. `release` is the evidence that the decision to do so is in the audit log (P1).
     pub fn execute(&self, planned: Planned, release: Committed) -> Result<Answer> {
-        tracing::debug!(entry = release.receipt().index, "query released");
         let runtime = self.inner.runtime()?;
         let deadline = self.inner.config.deadline;
         // Keeps the engine's threads alive as long as the answer is read.
         let engine = self.clone();
-        Ok(Answer::start(runtime, engine, planned, deadline))
+        Ok(Answer::start(runtime, engine, planned, release, deadline))
     }
 }
 
@@ -180,7 +179,10 @@ async fn physical(session: &SessionState, admitted: Admitted, aggregate_only: bo
     let total = totalise(coerced).map_err(|error| of_planning(&error))?;
     let protected = if aggregate_only { protect(total).map_err(|_| failed("suppression"))? } else { total };
     let rows_without_data = makes_a_row(&protected);
-    let physical = session.create_physical_plan(&protected).await.map_err(|error| of_planning(&error))?;
+    // Not `SessionState::optimize`, which would coerce again after the casts have been made total.
+    let optimised = session.optimizer().optimize(protected, session, |_, _| {}).map_err(|error| of_planning(&error))?;
+    let physical = session.query_planner().create_physical_plan(&optimised, session).await;
+    let physical = physical.map_err(|error| of_planning(&error))?;
     let leaves = Leaves::of(&physical);
     let suppresses = !aggregate_only || !leaves.has(Leaf::Governed) || contains_suppression(&physical);
     let conjured = leaves.has(Leaf::Placeholder) && reads && !rows_without_data;
@@ -190,9 +192,14 @@ async fn physical(session: &SessionState, admitted: Admitted, aggregate_only: bo
     Ok(physical)
 }
 
-/// Whether the query itself asks for a row without a table, as `SELECT 1` does.
+/// Whether the query itself asks for a row without a table, as `SELECT 1` does, at the top or in a subquery.
 fn makes_a_row(plan: &LogicalPlan) -> bool {
-    plan.exists(|node| Ok(matches!(node, LogicalPlan::EmptyRelation(empty) if empty.produce_one_row))).unwrap_or(false)
+    let mut found = false;
+    let walked = plan.apply_with_subqueries(|node| {
+        found |= matches!(node, LogicalPlan::EmptyRelation(empty) if empty.produce_one_row);
+        Ok(TreeNodeRecursion::Continue)
+    });
+    found && walked.is_ok()
 }
 
 /// What a leaf of a physical plan is.

@@ -1,9 +1,10 @@
 //! Makes the caller's expressions total, so that no row can make a query fail and tell something by it.
 //!
 //! After type coercion: `CAST` becomes `TRY_CAST` (the casts that coercion added as well), `a / b` becomes
-//! `a / NULLIF(b, 0)`, `%` likewise, and `date_trunc` skips instants that it cannot compute with. Integer `+ - *` wrap in DataFusion and thus are total; decimal arithmetic is
-//! refused by the guard where it could tell something. A literal keeps its `CAST`: it is folded while planning, so a
-//! bad literal is an error of the text.
+//! `a / NULLIF(b, 0)`, `%` likewise, and `date_trunc` skips instants that it cannot compute with. Integer `+ - *` wrap
+//! in DataFusion and thus are total; decimal arithmetic is refused by the guard where it could tell something. A
+//! literal is cast here and now: left for later, one that cannot be cast would fail when the first row reaches it, and
+//! inside a CASE that tells which row did.
 
 use std::sync::Arc;
 
@@ -42,9 +43,10 @@ pub(super) fn average_as_double(plan: LogicalPlan) -> Result<LogicalPlan> {
 /// After type coercion: everything that could raise on a row yields a missing value instead.
 pub(super) fn totalise(plan: LogicalPlan) -> Result<LogicalPlan> {
     rewrite(plan, |expr, schema| match expr {
-        Expr::Cast(Cast { expr, field }) if !matches!(*expr, Expr::Literal(..)) => {
-            Ok(Transformed::yes(Expr::TryCast(TryCast::new_from_field(expr, field))))
-        }
+        Expr::Cast(Cast { expr, field }) => Ok(Transformed::yes(match *expr {
+            Expr::Literal(value, _) => Expr::Literal(value.cast_to(field.data_type())?, None),
+            other => Expr::TryCast(TryCast::new_from_field(Box::new(other), field)),
+        })),
         Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::Divide | Operator::Modulo), right }) => {
             let data_type = right.get_type(schema)?;
             let safe = match &*right {

@@ -57,9 +57,8 @@ impl Guard {
             Expr::Literal(value, _) => literal(value),
             Expr::BinaryExpr(binary) => self.binary(binary, scope),
             Expr::Like(like) => {
-                let literal = matches!(*like.pattern, Expr::Literal(..));
-                if scope.strict && !literal {
-                    return Err(aggregates_only("LIKE takes a literal pattern"));
+                if scope.strict && !is_short_pattern(&like.pattern) {
+                    return Err(aggregates_only("LIKE takes a short literal pattern"));
                 }
                 self.all([&*like.expr, &*like.pattern], scope)
             }
@@ -74,6 +73,10 @@ impl Guard {
             | Expr::IsNotUnknown(inner) => self.expr(inner, scope),
             Expr::Negative(inner) => {
                 arithmetic(&[scope.type_of(inner)?], scope)?;
+                // Columns wrap; a computed constant raises, and only for the rows that a CASE sends there.
+                if scope.strict && !matches!(**inner, Expr::Literal(..) | Expr::Column(_)) {
+                    return Err(aggregates_only("a minus sign stands before a number or a column"));
+                }
                 self.expr(inner, scope)
             }
             Expr::Between(between) => self.all([&*between.expr, &*between.low, &*between.high], scope),
@@ -134,6 +137,10 @@ impl Guard {
                     return Err(namespaces());
                 }
                 return Ok(left.combine(&right));
+            }
+            // Long texts of many rows overflow their array.
+            Operator::StringConcat if scope.strict => {
+                return Err(aggregates_only("texts are not concatenated below the aggregate"));
             }
             Operator::And | Operator::Or | Operator::StringConcat => {}
             Operator::Plus | Operator::Minus | Operator::Multiply => {
@@ -222,6 +229,11 @@ fn strict_call(name: &str, args: &[Expr]) -> Result<()> {
     if plain { Ok(()) } else { Err(aggregates_only(&format!("`{name}` takes a column and literals"))) }
 }
 
+/// A pattern is compiled when its first row comes; a short one cannot fail to compile.
+fn is_short_pattern(pattern: &Expr) -> bool {
+    matches!(pattern, Expr::Literal(value, _) if value.try_as_str().flatten().is_some_and(|text| text.len() <= 256))
+}
+
 fn is_small_number(expr: &Expr) -> bool {
     matches!(expr, Expr::Literal(ScalarValue::Int64(Some(0..=65_536)), _))
 }
@@ -247,8 +259,14 @@ fn is_scalar_type(data_type: &DataType) -> bool {
     data_type.is_numeric()
         || matches!(
             data_type,
-            DataType::Boolean | DataType::Utf8 | DataType::LargeUtf8 | DataType::Date32 | DataType::Timestamp(..)
+            DataType::Boolean
+                | DataType::Utf8
+                | DataType::LargeUtf8
+                | DataType::Date32
+                | DataType::Timestamp(_, None)
         )
+        // The name of another time zone is read when the first row comes, and may be nonsense.
+        || matches!(data_type, DataType::Timestamp(_, Some(zone)) if matches!(&**zone, "UTC" | "+00:00"))
 }
 
 fn unsupported() -> Error {

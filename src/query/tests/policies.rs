@@ -28,6 +28,15 @@ async fn row_level_data_may_be_asked_nearly_anything() {
     let scalar = "SELECT age FROM chu.health WHERE age = (SELECT max(age) FROM chu.health)";
     assert_eq!(hub.rows(scalar).await, ["59"]);
     assert_eq!(hub.rows("SELECT 1 + 1").await, ["2"]);
+    assert_eq!(
+        hub.rows("SELECT count(*), (SELECT 1), (SELECT max(age) FROM chu.health) FROM grid.meters").await,
+        ["35|1|59"]
+    );
+    assert_eq!(
+        hub.rows("SELECT sum(price * (1 - 0.1)), CAST('2026-01-31' AS DATE) FROM chu.health WHERE age < 21").await,
+        ["90.0|2026-01-31"]
+    );
+    assert_eq!(hub.rows("SELECT code FROM region.communes WHERE code LIKE '%i%' EXCEPT SELECT 'Albi'").await, ["Foix"]);
     assert_eq!(hub.rows("SELECT count(*) FROM chu.health").await, ["40"]);
     let union = "SELECT code FROM region.communes UNION SELECT commune FROM chu.health ORDER BY 1";
     assert_eq!(hub.rows(union).await, ["Albi", "Foix", "Rodez"]);
@@ -124,6 +133,58 @@ async fn nested_projections_and_aliases_carry_the_subject_up() {
 }
 
 #[tokio::test]
+async fn an_instant_far_in_the_future_still_compares() {
+    let mut crowd = people();
+    crowd[0].age = 8_000;
+    let hub = Hub::new(&crowd);
+    let sql = "SELECT count(*) FROM chu.health WHERE seen > TIMESTAMP '2029-06-01 00:00:00'";
+    assert_eq!(hub.rows(sql).await, ["1"]);
+    assert_eq!(hub.rows("SELECT count(*) FROM chu.health WHERE seen > '2029-06-01'").await, ["1"]);
+    assert_eq!(hub.rows("SELECT date_part('year', max(seen)) FROM chu.health").await, ["9970"]);
+}
+
+#[tokio::test]
+async fn every_accepted_form_of_an_aggregate_is_suppressed() {
+    let hub = Hub::new(&people()).limit(aggregate_only(5));
+    for (sql, rows) in [
+        ("SELECT commune FROM chu.health GROUP BY commune ORDER BY 1", vec!["Albi", "Foix"]),
+        ("SELECT count(*) FROM chu.health GROUP BY commune LIMIT 10", vec!["30", "9"]),
+        (
+            "SELECT a.commune, count(*) FROM chu.health a JOIN chu.health b USING (subject_id) GROUP BY a.commune",
+            vec!["Albi|30", "Foix|9"],
+        ),
+        (
+            "SELECT count(m.kwh) FROM chu.health h LEFT JOIN grid.meters m ON m.subject = h.subject_id GROUP BY h.commune",
+            vec!["30", "5"],
+        ),
+        (
+            "WITH t AS (SELECT commune, count(*) n FROM chu.health GROUP BY commune) SELECT a.n, b.n FROM t a JOIN t b ON a.commune = b.commune",
+            vec!["30|30", "9|9"],
+        ),
+        (
+            "SELECT commune, count(*) FROM chu.health WHERE diagnosis IN ('flu', 'HIV') AND age BETWEEN 0 AND 99 GROUP BY commune",
+            vec!["Albi|15", "Foix|5"],
+        ),
+        (
+            "SELECT CASE WHEN age < 25 THEN 'young' ELSE 'old' END AS c, count(*) FROM chu.health GROUP BY 1",
+            vec!["old|35", "young|5"],
+        ),
+        (
+            "SELECT age / 10 AS d, avg(price) FROM chu.health GROUP BY age / 10",
+            vec!["2|104.5", "3|114.5", "4|124.5", "5|134.5"],
+        ),
+        (
+            "SELECT date_trunc('year', stay) AS y, count(DISTINCT diagnosis) FROM chu.health GROUP BY 1",
+            vec!["2022-01-01T00:00:00|2"],
+        ),
+    ] {
+        let mut found = hub.rows(sql).await;
+        found.sort();
+        assert_eq!(found, rows, "{sql}");
+    }
+}
+
+#[tokio::test]
 async fn without_a_subject_key_rows_are_counted_once_each() {
     let mut hub = Hub::new(&people());
     hub.datasets[2].how = aggregate_only(2);
@@ -203,7 +264,7 @@ async fn an_object_that_is_not_as_catalogued_fails_without_a_cause() {
 #[tokio::test]
 async fn the_deadline_cuts() {
     let config = EngineConfig { deadline: Duration::from_millis(1), ..EngineConfig::default() };
-    let hub = Hub::with(&people(), config);
+    let hub = Hub::with(&people(), &config);
     let sql = "SELECT count(*) FROM chu.health a, chu.health b, chu.health c, chu.health d, chu.health e WHERE a.age+b.age<c.age+d.age+e.age";
     assert_eq!(hub.error(sql).await.reason(), Reason::DeadlineExceeded);
 }
@@ -211,7 +272,7 @@ async fn the_deadline_cuts() {
 #[tokio::test]
 async fn memory_is_bounded() {
     let config = EngineConfig { memory_bytes: 64 * 1024, spill_bytes: 0, ..EngineConfig::default() };
-    let hub = Hub::with(&people(), config);
+    let hub = Hub::with(&people(), &config);
     let sql = "SELECT a.subject_id, b.subject_id, c.subject_id FROM chu.health a, chu.health b, chu.health c ORDER BY 1, 2, 3";
     assert_eq!(hub.error(sql).await.reason(), Reason::QueryLimit);
 }

@@ -41,6 +41,7 @@ const TEXT: &[(&str, &str)] = &[
     ("SELECT nonsense FROM chu.health", "unknown_column"),
     ("SELECT __ordinal FROM chu.health", "unknown_column"),
     ("SELECT __odh_subject_0 FROM chu.health", "unknown_column"),
+    ("SELECT age AS \"__ODH_k_0\" FROM chu.health", "unknown_column"),
     ("SELECT commune FROM chu.health a JOIN chu.health b ON a.age = b.age", "ambiguous_column"),
     ("SELECT stay FROM chu.health WHERE stay = 'tomorrow'", "type"),
     ("SELECT age FROM chu.health WHERE age + true > 1", "type"),
@@ -118,6 +119,11 @@ async fn sizes_are_capped_before_anything_is_planned() {
         (format!("SELECT 1 WHERE 1 IN ({})", chain(1_001, ",")), "too_complex"),
         (format!("SELECT '{}'", "x".repeat(9_000)), "too_complex"),
         (format!("SELECT {}", ["'x'"; 8].join("||")), "too_complex"),
+        (format!("SELECT {} true", "NOT ".repeat(3_000)), "syntax"),
+        (format!("SELECT 1{}", "::bigint".repeat(1_200)), "too_complex"),
+        (format!("SELECT {}1", "- ".repeat(3_000)), "syntax"),
+        (format!("SELECT {} 1 {}", "CASE WHEN true THEN ".repeat(200), "END ".repeat(200)), "syntax"),
+        ("SELECT count(*) FROM chu.health GROUP BY CUBE(1, 2, 3, 4), CUBE(5, 6, 7)".to_owned(), "too_complex"),
         (bomb.to_owned(), "too_complex"),
     ];
     for (sql, rule) in cases {

@@ -75,13 +75,14 @@ pub(super) struct Hub {
 impl Hub {
     /// With everybody visible and nothing limited.
     pub(super) fn new(people: &[Person]) -> Self {
-        Self::with(people, EngineConfig::default())
+        Self::with(people, &EngineConfig::default())
     }
 
-    pub(super) fn with(people: &[Person], config: EngineConfig) -> Self {
+    pub(super) fn with(people: &[Person], config: &EngineConfig) -> Self {
         let dir = tempfile::tempdir().unwrap();
         // Debug builds on a busy machine plan slowly.
-        let config = EngineConfig { temp_dir: dir.path().into(), planning_timeout: Duration::from_mins(1), ..config };
+        let config =
+            EngineConfig { temp_dir: dir.path().into(), planning_timeout: Duration::from_mins(1), ..config.clone() };
         let datasets = vec![health(dir.path(), people), meters(dir.path()), communes(dir.path())];
         Self { engine: Engine::new(config).unwrap(), datasets, _dir: dir }
     }
