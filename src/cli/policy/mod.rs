@@ -7,8 +7,6 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Subcommand, builder::PossibleValuesParser};
 
-pub(super) use show::text;
-
 use super::{
     Session, access,
     choices::{self, ListArgs, pages},

@@ -131,7 +131,7 @@ pub fn decision(decision: &pb::Decision, session: &mut Session<'_>) -> Result<()
 }
 
 /// The text in the user's language.
-pub(in crate::cli) fn text(text: Option<&pb::LocalizedText>, lang: Lang) -> String {
+fn text(text: Option<&pb::LocalizedText>, lang: Lang) -> String {
     text.map(|text| lang.pick(&text.en, &text.fr).to_owned()).unwrap_or_default()
 }
 

@@ -112,7 +112,7 @@ fn how(how: &How) -> pb::How {
         masks: masks.iter().map(|(column, mask)| (column.clone(), self::mask(mask))).collect(),
         aggregate_only: aggregate_only.map(|k| pb::AggregateOnly { k }),
         max_rows: *max_rows,
-        refuse_unbound_tokens: *certificate_required,
+        certificate_required: *certificate_required,
     }
 }
 
@@ -229,7 +229,7 @@ floor: {max_rows: 1000}
         assert_eq!(how["row_filter"]["all_of"]["filters"][1]["negation"]["is_null"], "commune");
         assert_eq!(how["masks"], json!({"age": {"bucket_width": 5}, "commune": {"prefix_length": 2}}));
         assert_eq!(how["aggregate_only"]["k"], 10);
-        assert_eq!(how["refuse_unbound_tokens"], true);
+        assert_eq!(how["certificate_required"], true);
         assert_eq!(rule["duties"], json!([{"no_reidentification": {}}, {"delete_after_days": 30}]));
         assert_eq!(json["floor"]["max_rows"], 1_000);
     }

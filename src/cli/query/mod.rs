@@ -13,7 +13,7 @@ use super::{
     failure::{Exit, Failure},
     files, names,
     output::{Format, Out, to_json},
-    policy, upload,
+    upload,
 };
 use crate::grpc::pb;
 
