@@ -30,7 +30,7 @@ macro_rules! reasons {
     ($($variant:ident $name:literal $code:ident $en:literal $fr:literal;)+) => {
         /// Why something was refused or failed: stable, machine-readable, the same in proto and docs.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum Reason { $(#[doc = $en] $variant,)+ }
+        pub enum Reason { $(#[doc = concat!("`", $name, "`.")] $variant,)+ }
 
         impl Reason {
             /// Every reason, for documentation and for the test that compares them with the proto enum.
@@ -90,7 +90,7 @@ reasons! {
     QueryCut "QUERY_CUT" Aborted "the query was cut: a grant, policy or consent it depends on has changed" "la requête a été coupée : un accord, une politique ou un consentement dont elle dépend a changé";
     QueryLimit "QUERY_LIMIT" ResourceExhausted "the query reached its limit of {limit}" "la requête a atteint sa limite de {limit}";
     DeadlineExceeded "DEADLINE_EXCEEDED" DeadlineExceeded "the call did not end within its deadline" "l'appel n'a pas abouti dans son délai";
-    AuditUnavailable "AUDIT_UNAVAILABLE" Unavailable "the audit log cannot record this now, so nothing was done: try again" "le journal d'audit ne peut pas l'enregistrer pour l'instant, rien n'a été fait : réessayez";
+    AuditUnavailable "AUDIT_UNAVAILABLE" Unavailable "the audit log did not confirm this in time, so nothing was released: look whether it was recorded before you try again" "le journal d'audit ne l'a pas confirmé à temps, rien n'a été livré : vérifiez s'il a été enregistré avant de réessayer";
     Overloaded "OVERLOADED" ResourceExhausted "too many calls at once: try again later" "trop d'appels à la fois : réessayez plus tard";
     Unavailable "UNAVAILABLE" Unavailable "the hub is not ready for this now: try again" "le hub n'est pas prêt pour l'instant : réessayez";
     Internal "INTERNAL" Internal "an internal error occurred; quote incident {incident} to the operator" "une erreur interne est survenue ; citez l'incident {incident} à l'opérateur";
@@ -138,6 +138,11 @@ impl Error {
         self.reason
     }
 
+    /// The code that it is answered with.
+    pub const fn code(&self) -> Code {
+        self.reason.code()
+    }
+
     /// The parameters, for `ErrorInfo.metadata`.
     pub const fn params(&self) -> &BTreeMap<&'static str, String> {
         &self.params
@@ -181,7 +186,10 @@ fn incident() -> String {
     let mut bytes = [0_u8; 6];
     // Randomness only makes the id unique; a constant would still be a usable, if ambiguous, id.
     let _ = aws_lc_rs::rand::fill(&mut bytes);
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        let _ = fmt::Write::write_fmt(&mut hex, format_args!("{byte:02x}"));
+        hex
+    })
 }
 
 #[cfg(test)]

@@ -8,14 +8,18 @@
 //!
 //! `tests/it/layering.rs` holds this. `docs/architecture.md` follows one call on its way.
 
+pub mod app;
 pub mod audit;
 pub mod cli;
+pub mod config;
 pub mod domain;
 pub mod error;
 pub mod grpc;
 pub mod http;
 pub mod policy;
 pub mod query;
+pub mod server;
 pub mod service;
 pub mod store;
+pub mod telemetry;
 pub mod trust;

@@ -11,6 +11,7 @@ pub mod client;
 mod consent;
 pub mod context;
 mod dataset;
+pub mod demo;
 mod enroll;
 pub mod env;
 pub mod failure;

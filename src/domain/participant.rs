@@ -145,13 +145,11 @@ impl Participant {
 
     /// The operator stops it from acting, at once.
     pub fn suspend(mut self) -> Result<Self, Error> {
-        match self.state {
-            ParticipantState::Suspended => Err(self.conflict("not suspended")),
-            _ => {
-                self.state = ParticipantState::Suspended;
-                Ok(self)
-            }
+        if self.state == ParticipantState::Suspended {
+            return Err(self.conflict("not suspended"));
         }
+        self.state = ParticipantState::Suspended;
+        Ok(self)
     }
 
     fn conflict(&self, wanted: &str) -> Error {

@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
+    fmt::{self, Write as _},
     str::FromStr,
 };
 
@@ -31,7 +31,11 @@ impl Digest {
 
     /// The 64 hex digits without the prefix.
     pub fn hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        self.0.iter().fold(String::with_capacity(64), |mut hex, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
     }
 }
 
@@ -305,6 +309,9 @@ pub struct How {
     /// At most this many rows per answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_rows: Option<u64>,
+    /// Only rows of subjects who consented to the purpose, whatever the legal basis of the rule.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub consent_required: bool,
     /// Refuse callers that use a token without a certificate.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub certificate_required: bool,
@@ -342,6 +349,7 @@ impl How {
                 (Some(a), Some(b)) => Some(a.min(b)),
                 (a, b) => a.or(b),
             },
+            consent_required: self.consent_required || floor.consent_required,
             certificate_required: self.certificate_required || floor.certificate_required,
         }
     }

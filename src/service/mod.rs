@@ -1,1 +1,197 @@
 //! Use cases: authorise, load, decide, then write and audit in one transaction.
+//!
+//! Each function takes the identified [`Caller`], obtains a permit before it loads anything, and hands one job to
+//! the store's writer. A permit is a value made by `policy` alone: code that needs one cannot run without it.
+
+mod access;
+mod audit;
+mod catalog;
+mod consent;
+mod denial;
+mod identity;
+mod member;
+mod participant;
+mod policy;
+mod query;
+mod setup;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+pub use self::{
+    access::{GrantedAccess, NewAccessRequest},
+    audit::{EntryFilter, ExportHead},
+    catalog::{CatalogPage, DatasetChange, NewDataset, Upload},
+    consent::ConsentImport,
+    denial::{Denied, Strangers},
+    member::Enrolled,
+    participant::{HubInfo, Registration},
+    policy::{PolicyCheck, UseQuestion},
+    query::{QueryExplanation, QueryRequest, QueryRun, QuerySummary, Slots},
+    setup::OperatorIdentity,
+};
+use futures::future::BoxFuture;
+
+use crate::{
+    audit::Committed,
+    domain::{Caller, Clock, ParticipantId, Timestamp, Vocabulary},
+    error::{Error, Result},
+    policy::{Act, Domain, Family, HubPolicy, Membership, Permit, UsagePolicies},
+    query::Engine,
+    store::{Job, Store, Topic, Tx, member as members},
+    trust::KeyStore,
+};
+
+/// What the use cases need to know of the configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The hub's trust domain: issuer of tokens, origin of the log.
+    pub hub_id: String,
+    /// Addresses to tell callers: public HTTPS.
+    pub public_url: String,
+    /// Where snapshots and uploads lie.
+    pub data_dir: PathBuf,
+    /// How long a client certificate is valid.
+    pub certificate_lifetime: Duration,
+    /// How long an access token is valid if the caller does not say.
+    pub token_lifetime: Duration,
+    /// Longest validity of an access token.
+    pub token_lifetime_max: Duration,
+    /// How long a one-time token can be used.
+    pub enrolment_lifetime: Duration,
+    /// Largest upload in bytes.
+    pub upload_bytes: u64,
+    /// Most rows of an upload.
+    pub upload_rows: u64,
+}
+
+/// Every use case of the hub; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Services {
+    inner: Arc<Inner>,
+}
+
+/// What the use cases work with; wired in `app`.
+#[derive(Debug)]
+pub struct Inner {
+    /// Settings.
+    pub settings: Settings,
+    /// The database.
+    pub store: Store,
+    /// The hub's keys.
+    pub keys: Arc<KeyStore>,
+    /// Role decisions.
+    pub hub_policy: HubPolicy,
+    /// Compiled usage policies by digest.
+    pub policies: UsagePolicies,
+    /// Purposes.
+    pub vocabulary: Arc<Vocabulary>,
+    /// The query engine.
+    pub engine: Engine,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Which queries run now.
+    pub running: Slots,
+    /// Denials of callers without identity, waiting to be logged together.
+    pub strangers: Strangers,
+}
+
+impl Services {
+    /// Wraps what `app` has wired.
+    pub fn new(inner: Inner) -> Self {
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    /// The hub's keys, for the public documents of the transports.
+    pub fn keys(&self) -> &KeyStore {
+        &self.inner.keys
+    }
+
+    /// The purposes that the hub knows.
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.inner.vocabulary
+    }
+
+    /// The database answers.
+    pub async fn is_ready(&self) -> bool {
+        self.inner.store.is_ready(Duration::from_millis(500)).await
+    }
+
+    /// Ends the writer and closes the database.
+    pub async fn close(&self) {
+        self.inner.store.close().await;
+    }
+
+    /// The hub's time.
+    pub fn now(&self) -> Timestamp {
+        self.inner.clock.now()
+    }
+
+    async fn read(&self) -> Result<Tx> {
+        self.inner.store.read().await
+    }
+
+    /// The permit to do `act` on what belongs to `owner`; the roles are those of now.
+    async fn authorise(&self, caller: &Caller, owner: &ParticipantId, family: Family, act: Act) -> Result<Permit> {
+        self.authorise_in(caller, Domain::Participant(owner), family, act).await
+    }
+
+    /// The permit to do `act` in a domain; the roles are those of now.
+    async fn authorise_in(&self, caller: &Caller, domain: Domain<'_>, family: Family, act: Act) -> Result<Permit> {
+        let mut tx = self.read().await?;
+        let revision = tx.revisions(&[Topic::Memberships.key()]).await?.first().copied().unwrap_or(0);
+        if self.inner.hub_policy.revision() != revision {
+            let memberships = members::memberships(&mut tx)
+                .await?
+                .into_iter()
+                .map(|(member, participant, roles)| Membership { member, participant, roles })
+                .collect::<Vec<_>>();
+            self.inner.hub_policy.reload(&memberships, revision)?;
+        }
+        drop(tx);
+        self.inner.hub_policy.authorise(caller, domain, family, act)
+    }
+
+    /// Runs a change that `permit` allows, with its audit entries; gives its value and the proof that it is durable.
+    async fn change<T, F>(&self, permit: &Permit, run: F) -> Result<(T, Committed)>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Job<T>> + Send + 'static,
+    {
+        tracing::debug!(family = %permit.family(), act = %permit.act(), "change");
+        self.inner.store.writer().submit(run).await
+    }
+
+    /// Runs a change that no member asks for: the hub's own records, or what a one-time token allows.
+    async fn change_by_hub<T, F>(&self, run: F) -> Result<(T, Committed)>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Job<T>> + Send + 'static,
+    {
+        self.inner.store.writer().submit(run).await
+    }
+
+    /// A connection for reading what `permit` allows.
+    async fn read_as(&self, permit: &Permit) -> Result<Tx> {
+        tracing::trace!(family = %permit.family(), act = %permit.act(), "read");
+        self.read().await
+    }
+}
+
+/// The etag of an object with this revision (RFC 9110 section 8.8.3, strong).
+pub fn etag(revision: i64) -> String {
+    format!("\"{revision}\"")
+}
+
+/// Refuses a change that was made for another revision. An empty etag means "whatever it is now".
+fn require_etag(given: &str, revision: i64, object: impl std::fmt::Display) -> Result<()> {
+    if given.is_empty() || given == etag(revision) {
+        Ok(())
+    } else {
+        Err(Error::new(crate::error::Reason::EtagMismatch).with("object", object))
+    }
+}

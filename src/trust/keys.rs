@@ -5,9 +5,12 @@
 
 use std::{fmt, path::Path, sync::Arc};
 
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use aws_lc_rs::{
+    hmac,
+    signature::{Ed25519KeyPair, KeyPair as _},
+};
 use rustls_pki_types::{PrivatePkcs8KeyDer, pem::PemObject as _};
-use secrecy::SecretBox;
+use secrecy::{ExposeSecret as _, SecretBox};
 use zeroize::Zeroizing;
 
 use super::{
@@ -17,7 +20,7 @@ use super::{
 };
 use crate::{
     audit::CheckpointSigner,
-    domain::{Clock, Timestamp},
+    domain::{Clock, ParticipantId, PurposeSlug, Timestamp},
     error::{Error, Result},
 };
 
@@ -113,6 +116,20 @@ impl KeyStore {
     /// The key of page tokens (authenticated encryption), 32 bytes.
     pub const fn page_secret(&self) -> &SecretBox<[u8; 32]> {
         &self.page
+    }
+
+    /// The key of the pseudonyms that a grantee sees in masked columns: HMAC-SHA-256 of the mask secret over grantee
+    /// and purpose, so that two grantees, or one for two purposes, cannot join what they obtained.
+    pub fn mask_key(&self, grantee: &ParticipantId, purpose: &PurposeSlug) -> [u8; 32] {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, self.mask_secret().expose_secret());
+        let mut context = hmac::Context::with_key(&key);
+        for part in ["odh/mask/v1", grantee.as_str(), purpose.as_str()] {
+            context.update(part.as_bytes());
+            context.update(&[0x1f]);
+        }
+        let mut out = [0; 32];
+        out.copy_from_slice(context.sign().as_ref());
+        out
     }
 
     /// A certificate for the hub's listeners, over the stored server key.

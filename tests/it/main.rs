@@ -1,2 +1,6 @@
-#[test]
-fn a() {}
+//! The one integration binary. `harness` boots what the tests need; each other module is a theme.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where the world is not as it should be")]
+
+mod harness;
+mod layering;

@@ -78,7 +78,7 @@ impl Terms {
     }
 
     fn how(&mut self, path: &str, how: &How) {
-        let How { row_filter, masks, aggregate_only, max_rows, certificate_required } = how;
+        let How { row_filter, masks, aggregate_only, max_rows, consent_required, certificate_required } = how;
         if row_filter.is_some() {
             self.enforced(format!("{path}.row_filter"), "row filter");
         }
@@ -98,6 +98,9 @@ impl Terms {
         }
         if max_rows.is_some() {
             self.enforced(format!("{path}.max_rows"), "rows per answer");
+        }
+        if *consent_required {
+            self.enforced(format!("{path}.consent_required"), "consent required");
         }
         if *certificate_required {
             self.enforced(format!("{path}.certificate_required"), "certificate required");

@@ -20,6 +20,13 @@ impl Checker<'_> {
         if how.max_rows == Some(0) {
             self.error(format!("{path}.max_rows"), "no row could ever come out", "aucune ligne ne pourrait sortir");
         }
+        if how.consent_required && self.dataset.subject_key.is_none() {
+            self.error(
+                format!("{path}.consent_required"),
+                "consent needs a dataset with a subject key",
+                "le consentement suppose un jeu de données qui a une clé de personne",
+            );
+        }
         for (name, mask) in &how.masks {
             let path = format!("{path}.masks.{}", name.escape_debug());
             if let Some(column) = self.column(&path, name) {

@@ -1,0 +1,48 @@
+//! For everyone, over HTTPS: the keys that verify grants, the hub's CA, the log's checkpoint and its key.
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+
+use crate::{audit::VerifierKey, error::Result, service::Services};
+
+/// `/.well-known/jwks.json`, `/ca.crt`, `/log.vkey` and `/checkpoint`.
+pub fn public_router(services: Services) -> Router {
+    Router::new()
+        .route("/.well-known/jwks.json", get(jwks))
+        .route("/ca.crt", get(ca))
+        .route("/log.vkey", get(log_key))
+        .route("/checkpoint", get(checkpoint))
+        .with_state(services)
+}
+
+/// RFC 7517. Keys change rarely, so a verifier may keep the document for five minutes.
+async fn jwks(State(services): State<Services>) -> Response {
+    document("application/jwk-set+json", "max-age=300", services.keys().tokens().jwks().to_json())
+}
+
+async fn ca(State(services): State<Services>) -> Response {
+    document("application/x-pem-file", "max-age=300", Ok(services.keys().authority().certificate_pem().to_owned()))
+}
+
+/// The verifier key of the log (C2SP signed-note).
+async fn log_key(State(services): State<Services>) -> Response {
+    let key = VerifierKey::of(services.keys().log_signer().as_ref()).map(|key| format!("{key}\n"));
+    document("text/plain; charset=utf-8", "max-age=300", key)
+}
+
+/// C2SP tlog-tiles section "Checkpoints": never cached, so that a reader sees the newest.
+async fn checkpoint(State(services): State<Services>) -> Response {
+    document("text/plain; charset=utf-8", "no-cache", services.checkpoint().await)
+}
+
+fn document(content_type: &'static str, cache: &'static str, body: Result<String>) -> Response {
+    match body {
+        Ok(body) => ([(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, cache)], body).into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error.message_en()).into_response(),
+    }
+}

@@ -1,0 +1,256 @@
+//! An answer on its way out: capped, counted, cut at its deadline, in batches of a constant layout.
+//!
+//! Row-level answers stream; the one that exceeds its cap yields the rows up to it and then `QUERY_LIMIT`. Answers from
+//! aggregate-only data are held back until they are complete, so that a late failure shows no prefix and batches tell
+//! nothing. Dropping an answer cancels the query.
+
+use std::{
+    collections::BTreeMap,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use arrow::{
+    array::{RecordBatch, RecordBatchOptions},
+    compute::{BatchCoalescer, cast},
+    datatypes::{DataType, Field, Schema, SchemaRef},
+};
+use datafusion::{error::DataFusionError, physical_plan::execute_stream};
+use futures::{Stream, StreamExt as _};
+use tokio::{runtime::Runtime, sync::mpsc};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{
+    engine::{Engine, Planned, over},
+    failure::{failed, of_running},
+    scan::BATCH_ROWS,
+};
+use crate::{
+    audit::Committed,
+    domain::{DatasetId, Receipt},
+    error::{Error, Reason, Result},
+};
+
+/// Batches that may wait for a slow reader.
+const BUFFERED_BATCHES: usize = 2;
+
+/// What a query read and gave; figures for the OUTCOME entry, of which those per dataset concern its owner alone.
+#[derive(Debug)]
+pub struct Counters {
+    rows: AtomicU64,
+    bytes: AtomicU64,
+    suppressed: Arc<AtomicU64>,
+    datasets: BTreeMap<DatasetId, Arc<DatasetCounters>>,
+}
+
+/// What a query read of one dataset.
+#[derive(Debug, Default)]
+pub struct DatasetCounters {
+    pub(super) scanned: AtomicU64,
+    pub(super) passed: AtomicU64,
+}
+
+impl DatasetCounters {
+    /// Rows read.
+    pub fn scanned(&self) -> u64 {
+        self.scanned.load(Ordering::Relaxed)
+    }
+
+    /// Rows that the row filter and the consents let pass.
+    pub fn passed(&self) -> u64 {
+        self.passed.load(Ordering::Relaxed)
+    }
+}
+
+impl Counters {
+    pub(super) const fn new(suppressed: Arc<AtomicU64>, datasets: BTreeMap<DatasetId, Arc<DatasetCounters>>) -> Self {
+        Self { rows: AtomicU64::new(0), bytes: AtomicU64::new(0), suppressed, datasets }
+    }
+
+    /// Rows released to the caller.
+    pub fn rows(&self) -> u64 {
+        self.rows.load(Ordering::Relaxed)
+    }
+
+    /// Bytes released to the caller, as arrow holds them in memory.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Groups withheld because they were too small.
+    pub fn suppressed_groups(&self) -> u64 {
+        self.suppressed.load(Ordering::Relaxed)
+    }
+
+    /// What was read of each dataset.
+    pub const fn datasets(&self) -> &BTreeMap<DatasetId, Arc<DatasetCounters>> {
+        &self.datasets
+    }
+}
+
+/// A running query: a stream of batches that ends after its first error.
+#[derive(Debug)]
+pub struct Answer {
+    schema: SchemaRef,
+    batches: mpsc::Receiver<Result<Message>>,
+    ended: bool,
+    counters: Arc<Counters>,
+    release: Committed,
+    _task: AbortOnDropHandle<()>,
+    _engine: Engine,
+}
+
+impl Answer {
+    pub(super) fn start(
+        runtime: &Runtime,
+        engine: Engine,
+        planned: Planned,
+        release: Committed,
+        deadline: Duration,
+    ) -> Self {
+        let (send, batches) = mpsc::channel(BUFFERED_BATCHES);
+        let (schema, counters) = (Arc::clone(&planned.schema), Arc::clone(&planned.counters));
+        let task = runtime.spawn(async move {
+            let outcome = tokio::time::timeout(deadline, produce(planned, &send)).await;
+            let outcome = outcome.unwrap_or_else(|_| Err(Error::new(Reason::DeadlineExceeded)));
+            // A reader that is gone wants no end either.
+            let _ = send.send(outcome.map(|()| Message::End)).await;
+        });
+        Self { schema, batches, ended: false, counters, release, _task: AbortOnDropHandle::new(task), _engine: engine }
+    }
+
+    /// The columns, also of an answer without rows.
+    pub const fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Where the decision that released this answer stands in the audit log.
+    pub const fn receipt(&self) -> &Receipt {
+        self.release.receipt()
+    }
+
+    /// The figures so far; complete once the stream has ended.
+    pub const fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+}
+
+impl Stream for Answer {
+    type Item = Result<RecordBatch>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let Poll::Ready(next) = self.batches.poll_recv(context) else { return Poll::Pending };
+        self.ended = !matches!(next, Some(Ok(Message::Batch(_))));
+        Poll::Ready(match next {
+            Some(Ok(Message::Batch(batch))) => {
+                self.counters.rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+                self.counters.bytes.fetch_add(batch.get_array_memory_size() as u64, Ordering::Relaxed);
+                Some(Ok(batch))
+            }
+            Some(Ok(Message::End)) => None,
+            Some(Err(error)) => Some(Err(error)),
+            // The query went away without an end: an answer cut short must not look complete.
+            None => Some(Err(failed("execution panicked"))),
+        })
+    }
+}
+
+/// What the running query tells its reader.
+#[derive(Debug)]
+enum Message {
+    Batch(RecordBatch),
+    End,
+}
+
+async fn produce(planned: Planned, send: &mpsc::Sender<Result<Message>>) -> Result<()> {
+    let mut stream = execute_stream(planned.physical, planned.context).map_err(|error| of_running(&error))?;
+    let mut out = Out {
+        coalescer: BatchCoalescer::new(Arc::clone(&planned.schema), BATCH_ROWS),
+        left: planned.cap,
+        held: planned.aggregate_only.then(Vec::new),
+        send,
+    };
+    while let Some(batch) = stream.next().await {
+        let batch = batch.map_err(|error| of_running(&error))?;
+        let batch = plain(&batch, &planned.schema).map_err(|error| of_running(&error))?;
+        let rows = batch.num_rows() as u64;
+        if rows > out.left {
+            if out.held.is_none() {
+                out.push(batch.slice(0, usize::try_from(out.left).unwrap_or(usize::MAX)))?;
+                out.finish().await?;
+            }
+            return Err(over(planned.cap));
+        }
+        out.left -= rows;
+        out.push(batch)?;
+        out.flush().await?;
+    }
+    out.finish().await
+}
+
+/// Re-chunks batches, and holds them back where nothing may leave before the end.
+struct Out<'a> {
+    coalescer: BatchCoalescer,
+    left: u64,
+    held: Option<Vec<RecordBatch>>,
+    send: &'a mpsc::Sender<Result<Message>>,
+}
+
+impl Out<'_> {
+    fn push(&mut self, batch: RecordBatch) -> Result<()> {
+        self.coalescer.push_batch(batch).map_err(|_| failed("coalesce"))
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        while let Some(batch) = self.coalescer.next_completed_batch() {
+            match &mut self.held {
+                Some(held) => held.push(batch),
+                None => self.release(batch).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn finish(&mut self) -> Result<()> {
+        self.coalescer.finish_buffered_batch().map_err(|_| failed("coalesce"))?;
+        self.flush().await?;
+        for batch in self.held.take().unwrap_or_default() {
+            self.release(batch).await?;
+        }
+        Ok(())
+    }
+
+    async fn release(&self, batch: RecordBatch) -> Result<()> {
+        self.send.send(Ok(Message::Batch(batch))).await.map_err(|_| failed("reader is gone"))
+    }
+}
+
+/// The schema of an answer: no metadata, no view or dictionary types (JDBC knows neither).
+pub(super) fn plain_schema(schema: &Schema) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| {
+        let data_type = match field.data_type() {
+            DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
+            DataType::BinaryView => DataType::Binary,
+            DataType::Dictionary(_, values) => values.as_ref().clone(),
+            other => other.clone(),
+        };
+        Field::new(field.name(), data_type, true)
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+fn plain(batch: &RecordBatch, schema: &SchemaRef) -> std::result::Result<RecordBatch, DataFusionError> {
+    let columns = batch.columns().iter().zip(schema.fields());
+    let columns =
+        columns.map(|(column, field)| cast(column, field.data_type())).collect::<std::result::Result<_, _>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+}

@@ -1,0 +1,313 @@
+//! The engine: its limits, its own runtime, and the way of a query from text to answer.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use arrow::datatypes::SchemaRef;
+use datafusion::{
+    common::tree_node::TreeNodeRecursion,
+    execution::{SessionState, TaskContext},
+    logical_expr::LogicalPlan,
+    physical_plan::{ExecutionPlan, empty::EmptyExec, placeholder_row::PlaceholderRowExec},
+};
+use tokio::{runtime::Runtime, sync::Semaphore};
+
+use super::{
+    admit::{self, Admitted},
+    answer::{Answer, Counters, plain_schema},
+    dataset::{Compiled, GovernedDataset},
+    failure::{failed, of_planning, quote, reject},
+    guard, lane,
+    rewrite::{protect, tables_read},
+    scan::GovernedScanExec,
+    session,
+    suppress::KSuppressExec,
+    totalise::{average_as_double, totalise},
+};
+use crate::{
+    audit::Committed,
+    domain::DatasetId,
+    error::{Error, Reason, Result},
+};
+
+/// How many queries may be parsed or planned at once, abandoned ones included.
+const PLANNERS: usize = 8;
+
+/// The limits of every query.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// Memory of one query, in bytes; what can spill does, the rest ends with `QUERY_LIMIT`.
+    pub memory_bytes: usize,
+    /// Temporary disk of one query, in bytes.
+    pub spill_bytes: u64,
+    /// How long an answer may take, from its release to its last batch.
+    pub deadline: Duration,
+    /// Most rows of one answer, whatever the policies allow.
+    pub max_rows: u64,
+    /// How many partitions a large scan is split into.
+    pub partitions: usize,
+    /// Where temporary files go.
+    pub temp_dir: PathBuf,
+    /// How long parsing, and then planning, may take.
+    pub planning_timeout: Duration,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 256 * 1024 * 1024,
+            spill_bytes: 1024 * 1024 * 1024,
+            deadline: Duration::from_secs(30),
+            max_rows: 1_000_000,
+            partitions: 2,
+            temp_dir: std::env::temp_dir(),
+            planning_timeout: Duration::from_secs(2),
+        }
+    }
+}
+
+/// The governed query engine. Cheap to clone; works on threads of its own, never on the caller's.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: EngineConfig,
+    places: Arc<Semaphore>,
+    /// Present until dropped: a runtime may not be dropped where one runs, so it is shut down in the background.
+    runtime: Option<Runtime>,
+}
+
+impl Engine {
+    /// Starts the engine's threads.
+    pub fn new(config: EngineConfig) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(config.partitions.max(1))
+            .thread_name("odh-query")
+            .thread_stack_size(16 * 1024 * 1024)
+            .enable_time()
+            .build()
+            .map_err(Error::internal)?;
+        std::fs::create_dir_all(&config.temp_dir).map_err(Error::internal)?;
+        let places = Arc::new(Semaphore::new(PLANNERS));
+        Ok(Self { inner: Arc::new(Inner { config, places, runtime: Some(runtime) }) })
+    }
+
+    /// Reads the text alone and says which datasets it names; `QUERY_REJECTED` names the rule that it breaks.
+    pub async fn admit(&self, sql: &str) -> Result<Admitted> {
+        if sql.len() > admit::MAX_BYTES {
+            return Err(reject("too_large", format!("the text exceeds {} bytes", admit::MAX_BYTES)));
+        }
+        let sql = sql.to_owned();
+        lane::run(&self.inner.places, self.inner.config.planning_timeout, move || admit::admit(&sql)).await
+    }
+
+    /// Plans an admitted query over the datasets that it names, each with what binds this caller.
+    ///
+    /// A dataset that is named and not given is unknown to the caller. Reads no row.
+    pub async fn plan(&self, admitted: Admitted, datasets: Vec<GovernedDataset>) -> Result<Planned> {
+        let inner = Arc::clone(&self.inner);
+        lane::run(&self.inner.places, self.inner.config.planning_timeout, move || inner.plan(admitted, &datasets)).await
+    }
+
+    /// Runs a planned query. `release` is the evidence that the decision to do so is in the audit log (P1).
+    pub fn execute(&self, planned: Planned, release: Committed) -> Result<Answer> {
+        let runtime = self.inner.runtime()?;
+        let deadline = self.inner.config.deadline;
+        // Keeps the engine's threads alive as long as the answer is read.
+        let engine = self.clone();
+        Ok(Answer::start(runtime, engine, planned, release, deadline))
+    }
+}
+
+impl Inner {
+    fn runtime(&self) -> Result<&Runtime> {
+        self.runtime.as_ref().ok_or_else(|| failed("engine is shut down"))
+    }
+
+    fn plan(&self, admitted: Admitted, datasets: &[GovernedDataset]) -> Result<Planned> {
+        for id in &admitted.tables {
+            if !datasets.iter().any(|dataset| dataset.id == *id) {
+                let name = quote(&id.to_string());
+                return Err(reject("unknown_table", format!("`{name}` does not exist, or you may not see it")));
+            }
+        }
+        let named = datasets.iter().filter(|dataset| admitted.tables.contains(&dataset.id));
+        let compiled = named.map(|dataset| Compiled::new(dataset).map(Arc::new)).collect::<Result<Vec<_>>>()?;
+        let mut cap = self.config.max_rows;
+        for dataset in datasets.iter().filter(|dataset| admitted.tables.contains(&dataset.id)) {
+            cap = cap.min(dataset.how.max_rows.unwrap_or(u64::MAX));
+        }
+        let suppressed = Arc::new(AtomicU64::new(0));
+        let session =
+            session::build(&self.config, &compiled, Arc::clone(&suppressed)).map_err(|_| failed("session"))?;
+        let aggregate_only = compiled.iter().any(|dataset| dataset.k.is_some());
+        let physical = self.runtime()?.block_on(physical(&session, admitted, aggregate_only))?;
+        let counters = Counters::new(
+            suppressed,
+            compiled
+                .iter()
+                .map(|dataset| (dataset.id.clone(), Arc::clone(&dataset.counters)))
+                .collect::<BTreeMap<DatasetId, _>>(),
+        );
+        Ok(Planned {
+            schema: plain_schema(&physical.schema()),
+            physical,
+            context: Arc::new(TaskContext::from(&session)),
+            aggregate_only,
+            cap,
+            counters: Arc::new(counters),
+        })
+    }
+}
+
+/// Text to physical plan: guard, coercion, totalisation, suppression, optimisation, and the last assertion.
+async fn physical(session: &SessionState, admitted: Admitted, aggregate_only: bool) -> Result<Arc<dyn ExecutionPlan>> {
+    let plan = session.statement_to_plan(admitted.statement).await.map_err(|error| of_planning(&error))?;
+    guard::check(&plan, aggregate_only)?;
+    let reads = !tables_read(&plan).map_err(|_| failed("foreign table"))?.is_empty();
+    let plan = if aggregate_only { average_as_double(plan).map_err(|error| of_planning(&error))? } else { plan };
+    let options = session.config_options();
+    let coerced =
+        session.analyzer().execute_and_check(plan, options, |_, _| {}).map_err(|error| of_planning(&error))?;
+    let total = totalise(coerced).map_err(|error| of_planning(&error))?;
+    let protected = if aggregate_only { protect(total).map_err(|_| failed("suppression"))? } else { total };
+    let rows_without_data = makes_a_row(&protected);
+    // Not `SessionState::optimize`, which would coerce again after the casts have been made total.
+    let optimised = session.optimizer().optimize(protected, session, |_, _| {}).map_err(|error| of_planning(&error))?;
+    let physical = session.query_planner().create_physical_plan(&optimised, session).await;
+    let physical = physical.map_err(|error| of_planning(&error))?;
+    let leaves = Leaves::of(&physical);
+    let suppresses = !aggregate_only || !leaves.has(Leaf::Governed) || contains_suppression(&physical);
+    let conjured = leaves.has(Leaf::Placeholder) && reads && !rows_without_data;
+    if leaves.has(Leaf::Foreign) || !suppresses || conjured {
+        return Err(failed("a plan without the barrier"));
+    }
+    Ok(physical)
+}
+
+/// Whether the query itself asks for a row without a table, as `SELECT 1` does, at the top or in a subquery.
+fn makes_a_row(plan: &LogicalPlan) -> bool {
+    let mut found = false;
+    let walked = plan.apply_with_subqueries(|node| {
+        found |= matches!(node, LogicalPlan::EmptyRelation(empty) if empty.produce_one_row);
+        Ok(TreeNodeRecursion::Continue)
+    });
+    found && walked.is_ok()
+}
+
+/// What a leaf of a physical plan is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leaf {
+    Governed,
+    Placeholder,
+    Empty,
+    Foreign,
+}
+
+/// The leaves of a physical plan.
+struct Leaves(Vec<Leaf>);
+
+impl Leaves {
+    fn of(plan: &Arc<dyn ExecutionPlan>) -> Self {
+        let mut leaves = Self(Vec::new());
+        leaves.walk(plan);
+        leaves
+    }
+
+    fn has(&self, leaf: Leaf) -> bool {
+        self.0.contains(&leaf)
+    }
+
+    fn walk(&mut self, plan: &Arc<dyn ExecutionPlan>) {
+        let children = plan.children();
+        if children.is_empty() {
+            self.0.push(match plan {
+                leaf if leaf.is::<GovernedScanExec>() => Leaf::Governed,
+                leaf if leaf.is::<PlaceholderRowExec>() => Leaf::Placeholder,
+                leaf if leaf.is::<EmptyExec>() => Leaf::Empty,
+                _ => Leaf::Foreign,
+            });
+        }
+        for child in children {
+            self.walk(child);
+        }
+    }
+}
+
+fn contains_suppression(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.is::<KSuppressExec>() || plan.children().into_iter().any(contains_suppression)
+}
+
+/// A query that may run once it is in the audit log.
+pub struct Planned {
+    pub(super) physical: Arc<dyn ExecutionPlan>,
+    pub(super) context: Arc<TaskContext>,
+    pub(super) schema: SchemaRef,
+    pub(super) aggregate_only: bool,
+    pub(super) cap: u64,
+    pub(super) counters: Arc<Counters>,
+}
+
+impl Planned {
+    /// The columns of the answer, without metadata.
+    pub const fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Whether groups of fewer than k subjects are suppressed in the answer.
+    pub const fn is_aggregate_only(&self) -> bool {
+        self.aggregate_only
+    }
+
+    /// Most rows that the answer may have.
+    pub const fn max_rows(&self) -> u64 {
+        self.cap
+    }
+
+    /// The plan as the caller may see it: the names of its nodes and datasets, no expression, value, path or figure.
+    pub fn explain(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        describe(&self.physical, 0, &mut lines);
+        lines
+    }
+}
+
+fn describe(plan: &Arc<dyn ExecutionPlan>, depth: usize, lines: &mut Vec<String>) {
+    let label = plan.downcast_ref::<GovernedScanExec>().map_or_else(|| plan.name().to_owned(), GovernedScanExec::label);
+    lines.push(format!("{}{label}", "  ".repeat(depth)));
+    for child in plan.children() {
+        describe(child, depth + 1, lines);
+    }
+}
+
+impl fmt::Debug for Planned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Planned").field("plan", &self.explain()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// The error of an answer that has more rows than it may.
+pub(super) fn over(cap: u64) -> Error {
+    Error::new(Reason::QueryLimit).with("limit", format!("{cap} rows"))
+}

@@ -1,0 +1,106 @@
+//! The guard's rules for aggregates: what may be grouped by, what may be aggregated, and how.
+
+use datafusion::logical_expr::{Aggregate, Expr, expr::AggregateFunction};
+
+use super::{Flow, Guard, Scope, aggregates_only};
+use crate::{
+    error::Result,
+    query::{
+        failure::{quote, reject},
+        functions,
+        lineage::Lineage,
+    },
+};
+
+impl Guard {
+    pub(super) fn aggregate(&mut self, aggregate: &Aggregate) -> Result<Flow> {
+        let flow = self.plan(&aggregate.input)?;
+        if flow.released {
+            return Err(aggregates_only("its groups are not aggregated again"));
+        }
+        let scope = self.scope(aggregate.input.schema(), &flow);
+        let mut columns = Vec::new();
+        for group in &aggregate.group_expr {
+            if let Expr::GroupingSet(set) = group {
+                if scope.strict {
+                    return Err(aggregates_only("ROLLUP, CUBE and GROUPING SETS are not accepted"));
+                }
+                for expr in set.distinct_expr() {
+                    self.expr(expr, scope)?;
+                }
+                continue;
+            }
+            let lineage = self.output(group, scope)?;
+            if flow.pending {
+                group_by(&lineage)?;
+            }
+            columns.push(if flow.pending { Lineage::Plain } else { lineage });
+        }
+        for expr in &aggregate.aggr_expr {
+            self.aggregated(expr, scope, flow.pending)?;
+        }
+        columns.resize(aggregate.schema.fields().len(), Lineage::Plain);
+        Ok(Flow { columns, pending: false, released: flow.pending })
+    }
+
+    fn aggregated(&mut self, expr: &Expr, scope: Scope<'_>, pending: bool) -> Result<()> {
+        let expr = expr.clone().unalias_nested().data;
+        let Expr::AggregateFunction(AggregateFunction { func, params }) = &expr else {
+            return Err(reject("unsupported", "this form of aggregate is not supported"));
+        };
+        let name = func.name();
+        if !functions::is_aggregate(name) {
+            return Err(reject("function", format!("`{}` is not one of the functions of this hub", quote(name))));
+        }
+        if !params.order_by.is_empty() || params.null_treatment.is_some() {
+            return Err(reject("function", format!("`{name}` takes plain arguments only")));
+        }
+        if pending {
+            if params.filter.is_some() {
+                return Err(aggregates_only("FILTER is not accepted in an aggregate: use WHERE"));
+            }
+            return pending_argument(name, &params.args, params.distinct, scope);
+        }
+        if let Some(filter) = &params.filter {
+            self.expr(filter, scope)?;
+        }
+        for arg in &params.args {
+            self.expr(arg, scope)?;
+        }
+        Ok(())
+    }
+}
+
+fn group_by(lineage: &Lineage) -> Result<()> {
+    if lineage.is_subject() {
+        return Err(reject("subject_key", "the subject key is joined on and counted only"));
+    }
+    if lineage.is_groupable() {
+        return Ok(());
+    }
+    Err(aggregates_only("only dimensions and keys may be grouped by, not measures"))
+}
+
+/// An argument over pending rows is one plain column: no CASE, no arithmetic, no constant that carries a weight.
+fn pending_argument(name: &str, args: &[Expr], distinct: bool, scope: Scope<'_>) -> Result<()> {
+    let [arg] = args else {
+        return Err(aggregates_only("an aggregate takes one plain column"));
+    };
+    let lineage = match arg {
+        Expr::Column(column) => scope.lineage(column)?,
+        // `count(*)` is planned as the count of a literal.
+        Expr::Literal(value, _) if name == "count" && !distinct && !value.is_null() => return Ok(()),
+        _ => return Err(aggregates_only("an aggregate takes a plain column, not an expression")),
+    };
+    match (name, lineage) {
+        ("count", Lineage::Opaque | Lineage::Bucket) => Err(aggregates_only("count takes a column of a dataset")),
+        ("count", _) => Ok(()),
+        ("sum" | "avg", Lineage::Measure) if !distinct => Ok(()),
+        ("sum" | "avg", Lineage::Subject(_)) => {
+            Err(reject("subject_key", "the subject key is joined on and counted only"))
+        }
+        // A measure that the caller can see would be a weight chosen per subject, which reads subjects one by one.
+        ("sum" | "avg", _) => Err(aggregates_only("sum and avg take a measure of such a dataset, without DISTINCT")),
+        _ => Err(aggregates_only("only count, sum and avg are accepted")),
+    }
+}

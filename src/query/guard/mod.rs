@@ -1,0 +1,175 @@
+//! The guard: walks a planned query and refuses every node that is not on the list.
+//!
+//! The matches on plans and expressions name every variant, so that a new one of DataFusion fails to compile instead
+//! of slipping through. Row-level data may go nearly anywhere; the rows of an aggregate-only dataset are *pending*
+//! until exactly one aggregate turns them into groups, and until then only a narrow fragment is accepted.
+
+mod aggregate;
+mod exprs;
+mod join;
+
+use datafusion::{
+    common::DFSchema,
+    datasource::source_as_provider,
+    logical_expr::{Distinct, Expr, LogicalPlan, Projection, TableScan},
+};
+
+use super::{
+    admit::{MAX_RELATIONS, MAX_UNIONS},
+    failure::{failed, reject},
+    lineage::Lineage,
+    scan::GovernedTable,
+};
+use crate::error::{Error, Result};
+
+/// Checks `plan` as SQL planning left it. `aggregate_only`: whether any dataset of the query is.
+pub(super) fn check(plan: &LogicalPlan, aggregate_only: bool) -> Result<()> {
+    let mut guard = Guard { aggregate_only, scans: 0, outer: Vec::new() };
+    let flow = guard.plan(plan)?;
+    if flow.pending {
+        return Err(aggregates_only("its rows may leave in aggregates only: add count, sum or avg"));
+    }
+    Ok(())
+}
+
+/// The refusal of what aggregate-only data does not allow.
+fn aggregates_only(detail: &str) -> Error {
+    reject("aggregate_only", format!("a dataset of this query is for aggregates only: {detail}"))
+}
+
+struct Guard {
+    aggregate_only: bool,
+    scans: usize,
+    /// The surroundings of the subqueries that are being walked, outermost first.
+    outer: Vec<(DFSchema, Vec<Lineage>)>,
+}
+
+/// What flows out of a node.
+struct Flow {
+    columns: Vec<Lineage>,
+    /// Rows of an aggregate-only dataset flow here.
+    pending: bool,
+    /// Groups of an aggregate-only dataset flow here.
+    released: bool,
+}
+
+/// An expression's surroundings.
+#[derive(Clone, Copy)]
+struct Scope<'a> {
+    schema: &'a DFSchema,
+    columns: &'a [Lineage],
+    /// Whether an expression that fails on some row could tell something about a hidden one.
+    strict: bool,
+}
+
+impl Guard {
+    fn scope<'a>(&self, schema: &'a DFSchema, flow: &'a Flow) -> Scope<'a> {
+        Scope { schema, columns: &flow.columns, strict: self.aggregate_only && !flow.released }
+    }
+
+    fn plan(&mut self, plan: &LogicalPlan) -> Result<Flow> {
+        match plan {
+            LogicalPlan::TableScan(scan) => self.scan(scan),
+            LogicalPlan::EmptyRelation(empty) => {
+                Ok(Flow { columns: vec![Lineage::Plain; empty.schema.fields().len()], pending: false, released: false })
+            }
+            LogicalPlan::SubqueryAlias(alias) => self.plan(&alias.input),
+            LogicalPlan::Projection(projection) => self.projection(projection),
+            LogicalPlan::Filter(filter) => {
+                let flow = self.plan(&filter.input)?;
+                self.expr(&filter.predicate, self.scope(filter.input.schema(), &flow))?;
+                Ok(flow)
+            }
+            LogicalPlan::Join(join) => self.join(join),
+            LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
+            LogicalPlan::Sort(sort) => {
+                let flow = self.released(&sort.input, "ORDER BY comes after the aggregate")?;
+                for key in &sort.expr {
+                    self.expr(&key.expr, self.scope(sort.input.schema(), &flow))?;
+                }
+                Ok(flow)
+            }
+            LogicalPlan::Limit(limit) => {
+                let flow = self.released(&limit.input, "LIMIT comes after the aggregate")?;
+                let literals = limit.skip.iter().chain(&limit.fetch).all(|expr| matches!(**expr, Expr::Literal(..)));
+                if literals { Ok(flow) } else { Err(reject("unsupported", "LIMIT and OFFSET take numbers")) }
+            }
+            LogicalPlan::Distinct(Distinct::All(input)) => self.released(input, "DISTINCT comes after the aggregate"),
+            LogicalPlan::Union(union) => {
+                let mut flows = Vec::new();
+                for input in &union.inputs {
+                    flows.push(self.released(input, "UNION comes after the aggregate")?);
+                }
+                if flows.len() > MAX_UNIONS + 1 {
+                    return Err(reject("too_complex", format!("there are more than {MAX_UNIONS} set operations")));
+                }
+                Ok(union_of(&flows, union.schema.fields().len()))
+            }
+            LogicalPlan::Window(_) => Err(reject("window", "window functions are not accepted")),
+            LogicalPlan::RecursiveQuery(_) => Err(reject("recursive", "WITH RECURSIVE is not accepted")),
+            LogicalPlan::Values(_) | LogicalPlan::Unnest(_) => {
+                Err(reject("table_function", "only datasets and subqueries are accepted as relations"))
+            }
+            LogicalPlan::Statement(_)
+            | LogicalPlan::Explain(_)
+            | LogicalPlan::Analyze(_)
+            | LogicalPlan::Dml(_)
+            | LogicalPlan::Ddl(_)
+            | LogicalPlan::Copy(_)
+            | LogicalPlan::DescribeTable(_) => Err(reject("only_select", "only SELECT is accepted")),
+            LogicalPlan::Distinct(Distinct::On(_))
+            | LogicalPlan::Repartition(_)
+            | LogicalPlan::Subquery(_)
+            | LogicalPlan::Extension(_) => Err(reject("unsupported", "this form of SQL is not supported")),
+        }
+    }
+
+    /// The flow of an input in which no aggregate-only rows may be pending.
+    fn released(&mut self, input: &LogicalPlan, detail: &str) -> Result<Flow> {
+        let flow = self.plan(input)?;
+        if flow.pending { Err(aggregates_only(detail)) } else { Ok(flow) }
+    }
+
+    fn scan(&mut self, scan: &TableScan) -> Result<Flow> {
+        self.scans += 1;
+        // A WITH that is used twice is planned twice, so that text of bounded size could grow without bound.
+        if self.scans > MAX_RELATIONS {
+            return Err(reject("too_complex", format!("there are more than {MAX_RELATIONS} relations")));
+        }
+        let provider = source_as_provider(&scan.source).map_err(|_| failed("foreign table"))?;
+        let table = provider.downcast_ref::<GovernedTable>().ok_or_else(|| failed("foreign table"))?;
+        if scan.projection.is_some() || !scan.filters.is_empty() || scan.fetch.is_some() {
+            return Err(failed("scan was rewritten before the guard"));
+        }
+        let dataset = table.dataset();
+        let columns = dataset
+            .visible
+            .iter()
+            .map(|column| Lineage::of(column.role, column.namespace.as_ref(), dataset.k.is_some()))
+            .collect();
+        Ok(Flow { columns, pending: dataset.k.is_some(), released: false })
+    }
+
+    fn projection(&mut self, projection: &Projection) -> Result<Flow> {
+        let flow = self.plan(&projection.input)?;
+        let scope = self.scope(projection.input.schema(), &flow);
+        let mut columns = Vec::new();
+        for expr in &projection.expr {
+            columns.push(self.output(expr, scope)?);
+        }
+        Ok(Flow { columns, ..flow })
+    }
+}
+
+/// A set operation's columns are plain: nothing is pending below it.
+fn union_of(flows: &[Flow], width: usize) -> Flow {
+    let mut columns = vec![Lineage::Plain; width];
+    if let Some(first) = flows.first() {
+        for (at, column) in columns.iter_mut().enumerate() {
+            let same = flows.iter().all(|flow| flow.columns.get(at) == first.columns.get(at));
+            *column = first.columns.get(at).filter(|_| same).cloned().unwrap_or(Lineage::Plain);
+        }
+    }
+    // Released only if every part is: the others may still be joined with pending rows.
+    Flow { columns, pending: false, released: !flows.is_empty() && flows.iter().any(|flow| flow.released) }
+}

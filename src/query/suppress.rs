@@ -1,0 +1,208 @@
+//! The suppression of small groups: a logical node of its own just above an aggregate, and its execution.
+//!
+//! A HAVING would leak: the optimiser may evaluate what the caller wrote before it, on groups that must not exist. A
+//! custom node takes no push-down, so HAVING, ORDER BY and outer expressions only ever see the groups that survive.
+
+use std::{
+    cmp::Ordering,
+    fmt,
+    hash::Hash,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering as Atomic},
+    },
+};
+
+use arrow::{
+    array::{Array, AsArray, BooleanArray, RecordBatch},
+    compute::{and, filter_record_batch},
+};
+use async_trait::async_trait;
+use datafusion::{
+    catalog::Session,
+    common::{DFSchemaRef, tree_node::TreeNodeRecursion},
+    error::{DataFusionError, Result},
+    execution::{SendableRecordBatchStream, TaskContext, context::QueryPlanner},
+    logical_expr::{
+        Expr, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
+        physical_planning_context::PhysicalPlanningContext,
+    },
+    physical_expr::{EquivalenceProperties, PhysicalExpr},
+    physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, stream::RecordBatchStreamAdapter},
+    physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner},
+};
+use futures::StreamExt as _;
+
+/// Keeps the rows of `input` in which every one of `flags` is true.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct KSuppress {
+    input: LogicalPlan,
+    flags: Vec<Expr>,
+}
+
+impl KSuppress {
+    pub(super) const fn new(input: LogicalPlan, flags: Vec<Expr>) -> Self {
+        Self { input, flags }
+    }
+}
+
+impl PartialOrd for KSuppress {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        self.flags.partial_cmp(&other.flags).filter(|order| *order != Ordering::Equal || self == other)
+    }
+}
+
+impl UserDefinedLogicalNodeCore for KSuppress {
+    fn name(&self) -> &'static str {
+        "KSuppress"
+    }
+
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        vec![&self.input]
+    }
+
+    fn schema(&self) -> &DFSchemaRef {
+        self.input.schema()
+    }
+
+    fn expressions(&self) -> Vec<Expr> {
+        self.flags.clone()
+    }
+
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KSuppress")
+    }
+
+    fn with_exprs_and_inputs(&self, flags: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> Result<Self> {
+        match (inputs.pop(), inputs.is_empty()) {
+            (Some(input), true) => Ok(Self { input, flags }),
+            _ => Err(internal("KSuppress has one input")),
+        }
+    }
+}
+
+/// Plans [`KSuppress`]; everything else is DataFusion's.
+#[derive(Debug)]
+pub(super) struct HubPlanner {
+    /// Counts the groups that were suppressed.
+    pub(super) suppressed: Arc<AtomicU64>,
+}
+
+#[async_trait]
+impl QueryPlanner for HubPlanner {
+    async fn create_physical_plan(&self, plan: &LogicalPlan, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
+        let suppress = Arc::new(SuppressPlanner { suppressed: Arc::clone(&self.suppressed) });
+        DefaultPhysicalPlanner::with_extension_planners(vec![suppress]).create_physical_plan(plan, session).await
+    }
+}
+
+struct SuppressPlanner {
+    suppressed: Arc<AtomicU64>,
+}
+
+#[async_trait]
+impl ExtensionPlanner for SuppressPlanner {
+    async fn plan_extension(
+        &self,
+        _: &dyn PhysicalPlanner,
+        node: &dyn UserDefinedLogicalNode,
+        _: &[&LogicalPlan],
+        inputs: &[Arc<dyn ExecutionPlan>],
+        _: &dyn Session,
+        _: &PhysicalPlanningContext,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let Some(node) = node.as_any().downcast_ref::<KSuppress>() else { return Ok(None) };
+        let [input] = inputs else { return Err(internal("KSuppress has one input")) };
+        let mut flags = Vec::new();
+        for flag in &node.flags {
+            let Expr::Column(column) = flag else { return Err(internal("a flag is a column")) };
+            flags.push(input.schema().index_of(&column.name)?);
+        }
+        if flags.is_empty() {
+            return Err(internal("KSuppress without a flag"));
+        }
+        Ok(Some(Arc::new(KSuppressExec::new(Arc::clone(input), flags, Arc::clone(&self.suppressed)))))
+    }
+}
+
+/// Executes [`KSuppress`]. Overrides no push-down hook: each defaults to refusal.
+#[derive(Debug)]
+pub(super) struct KSuppressExec {
+    input: Arc<dyn ExecutionPlan>,
+    flags: Vec<usize>,
+    suppressed: Arc<AtomicU64>,
+    properties: Arc<PlanProperties>,
+}
+
+impl KSuppressExec {
+    fn new(input: Arc<dyn ExecutionPlan>, flags: Vec<usize>, suppressed: Arc<AtomicU64>) -> Self {
+        let inner = input.properties();
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(input.schema()),
+            inner.partitioning.clone(),
+            inner.emission_type,
+            inner.boundedness,
+        );
+        Self { input, flags, suppressed, properties: Arc::new(properties) }
+    }
+}
+
+impl DisplayAs for KSuppressExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KSuppress")
+    }
+}
+
+impl ExecutionPlan for KSuppressExec {
+    fn name(&self) -> &'static str {
+        "KSuppressExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        let input = children.pop().ok_or_else(|| internal("KSuppress has one input"))?;
+        Ok(Arc::new(Self::new(input, self.flags.clone(), Arc::clone(&self.suppressed))))
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let input = self.input.execute(partition, context)?;
+        let (flags, suppressed) = (self.flags.clone(), Arc::clone(&self.suppressed));
+        let kept = input.map(move |batch| keep(&batch?, &flags, &suppressed));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), kept)))
+    }
+}
+
+fn keep(batch: &RecordBatch, flags: &[usize], suppressed: &AtomicU64) -> Result<RecordBatch> {
+    let mut keep = BooleanArray::from(vec![true; batch.num_rows()]);
+    for flag in flags {
+        let flag = batch.column(*flag).as_boolean();
+        // A missing flag would be no evidence of a group's size.
+        let sure = flag.nulls().map_or_else(|| flag.values().clone(), |known| flag.values() & known.inner());
+        keep = and(&keep, &BooleanArray::new(sure, None))?;
+    }
+    let dropped = batch.num_rows() - keep.true_count();
+    suppressed.fetch_add(dropped as u64, Atomic::Relaxed);
+    Ok(filter_record_batch(batch, &keep)?)
+}
+
+fn internal(what: &str) -> DataFusionError {
+    DataFusionError::Internal(what.to_owned())
+}

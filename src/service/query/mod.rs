@@ -1,0 +1,168 @@
+//! Governed queries: admit, resolve, decide, record the decision, release, record the outcome.
+//!
+//! The order is the promise: nothing is planned before the text is admitted, nothing runs before the DECISION
+//! entry is durable (P1), and a change of what the decision rests on cuts the stream (P2).
+
+mod resolve;
+mod run;
+mod slots;
+
+use std::collections::BTreeSet;
+
+use self::resolve::Resolved;
+pub use self::{
+    run::{QueryRun, QuerySummary},
+    slots::Slots,
+};
+use super::Services;
+use crate::{
+    audit::Committed,
+    domain::{Caller, EntryDraft, EntryKind, GrantId, PurposeSlug, QueryId},
+    error::{Error, Reason, Result},
+    policy::{Act, Family, Permit},
+    query::Planned,
+    store::request,
+};
+
+/// How often a decision is taken anew when what it rests on changed meanwhile.
+const ATTEMPTS: usize = 3;
+
+/// What a requester asks.
+#[derive(Debug, Clone)]
+pub struct QueryRequest {
+    /// One SQL query.
+    pub sql: String,
+    /// What for; one query has one purpose.
+    pub purpose: PurposeSlug,
+    /// Which grants to use; empty lets the hub choose among those that fit.
+    pub grants: BTreeSet<GrantId>,
+}
+
+/// What would apply to a query.
+#[derive(Debug, Clone)]
+pub struct QueryExplanation {
+    /// Each dataset with what governs its use.
+    pub datasets: Vec<resolve::DatasetUse>,
+    /// Smallest group that would be shown; none if rows may be read.
+    pub k: Option<u32>,
+    /// Most rows of the answer.
+    pub max_rows: u64,
+}
+
+impl Services {
+    /// Decides on a query and, if it is permitted, records the decision and starts it.
+    pub async fn run_query(&self, caller: &Caller, ask: QueryRequest) -> Result<QueryRun> {
+        let id = QueryId::generate(self.now());
+        match self.try_query(caller, &ask, id).await {
+            Ok(run) => Ok(run),
+            Err(error) => {
+                let error = with_id(error, id);
+                self.record_refusal(caller, &ask, id, &error).await?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn try_query(&self, caller: &Caller, ask: &QueryRequest, id: QueryId) -> Result<QueryRun> {
+        let permit = self.authorise(caller, &caller.participant, Family::Query, Act::Run).await?;
+        let slot = self.inner.running.take(caller.member)?;
+        for _ in 0..ATTEMPTS {
+            let (resolved, planned) = self.prepare(caller, ask).await?;
+            match self.record_decision(&permit, caller, ask, id, &resolved, &planned).await {
+                Ok(decision) => {
+                    return QueryRun::start(self.clone(), caller.clone(), ask, id, resolved, planned, decision, slot)
+                        .await;
+                }
+                Err(error) if error.reason() == Reason::QueryCut => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::new(Reason::QueryCut))
+    }
+
+    /// What would apply to a query, without touching data or recording a decision.
+    pub async fn explain_query(&self, caller: &Caller, ask: &QueryRequest) -> Result<QueryExplanation> {
+        let _permit = self.authorise(caller, &caller.participant, Family::Query, Act::Explain).await?;
+        let (resolved, planned) = self.prepare(caller, ask).await?;
+        Ok(QueryExplanation { k: resolved.k(), max_rows: planned.max_rows(), datasets: resolved.uses })
+    }
+
+    async fn prepare(&self, caller: &Caller, ask: &QueryRequest) -> Result<(Resolved, Planned)> {
+        self.inner.vocabulary.require(&ask.purpose)?;
+        let admitted = self.inner.engine.admit(&ask.sql).await?;
+        // The catalog of a three-part name is the purpose; a query has one.
+        if let Some(other) = admitted.catalogs.iter().find(|catalog| *catalog != ask.purpose.as_str()) {
+            return Err(Error::new(Reason::QueryRejected).with("rule", "one_purpose").with(
+                "detail",
+                format_args!("catalog `{}` is not the purpose of this query", other.escape_debug()),
+            ));
+        }
+        let resolved = self.resolve(caller, &admitted.tables, ask).await?;
+        let planned = self.inner.engine.plan(admitted, resolved.governed.clone()).await?;
+        Ok((resolved, planned))
+    }
+
+    /// The DECISION entry; refused if anything it rests on has changed since it was taken.
+    async fn record_decision(
+        &self,
+        permit: &Permit,
+        caller: &Caller,
+        ask: &QueryRequest,
+        id: QueryId,
+        resolved: &Resolved,
+        planned: &Planned,
+    ) -> Result<Committed> {
+        let uses: Vec<serde_json::Value> = resolved.uses.iter().map(resolve::DatasetUse::to_fact).collect();
+        let mut entry = EntryDraft::by(EntryKind::QueryDecision, caller)
+            .purpose(&ask.purpose)
+            .fact("query", id.to_string())
+            .fact("decision", "permit")
+            .fact("datasets", uses)
+            .fact("max_rows", planned.max_rows().to_string())
+            .secret("sql", ask.sql.as_str());
+        if let Some(k) = resolved.k() {
+            entry = entry.fact("k", k.to_string());
+        }
+        for one in &resolved.uses {
+            entry = entry.concerning(&one.dataset.owner);
+        }
+        if let [one] = resolved.uses.as_slice() {
+            entry = entry.about(&one.dataset);
+        }
+        let fence = resolved.fence.clone();
+        let now = self.now();
+        let ((), committed) = self
+            .change(permit, move |tx| {
+                Box::pin(async move {
+                    if tx.revisions(&fence.topics).await? != fence.values {
+                        return Err(Error::new(Reason::QueryCut));
+                    }
+                    request::start_query(tx, id, now).await?;
+                    Ok(((), vec![entry]))
+                })
+            })
+            .await?;
+        Ok(committed)
+    }
+
+    /// A refused query is a decision, too: the entry says which reason, the text stays a commitment.
+    async fn record_refusal(&self, caller: &Caller, ask: &QueryRequest, id: QueryId, error: &Error) -> Result<()> {
+        let mut entry = EntryDraft::by(EntryKind::QueryDecision, caller)
+            .fact("query", id.to_string())
+            .fact("decision", "deny")
+            .fact("reason", error.reason().name())
+            .secret("sql", ask.sql.chars().take(8_192).collect::<String>());
+        if self.inner.vocabulary.require(&ask.purpose).is_ok() {
+            entry = entry.purpose(&ask.purpose);
+        }
+        if let Some(dataset) = error.params().get("dataset").and_then(|dataset| dataset.parse().ok()) {
+            entry = entry.about(&dataset);
+        }
+        self.change_by_hub(move |_| Box::pin(async move { Ok(((), vec![entry])) })).await.map(|_| ())
+    }
+}
+
+/// A failure names the query by which the operator finds its log lines.
+fn with_id(error: Error, id: QueryId) -> Error {
+    if error.reason() == Reason::QueryFailed { error.with("query_id", id) } else { error }
+}

@@ -1,0 +1,310 @@
+//! From the tables that a query names to what governs each: grant, policy rule, limits, consents.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use serde_json::json;
+
+use super::{QueryRequest, Services};
+use crate::{
+    domain::{
+        Access, Action, Caller, Columns, Credential, Dataset, DatasetId, DatasetState, Digest, Duty, Filter, Grant,
+        GrantId, GrantState, How, LegalBasis, Mask, Name, Permit, PolicyState, PolicyVersion, SnapshotId,
+    },
+    error::{Error, Reason, Result},
+    policy::explain,
+    query::GovernedDataset,
+    service::policy::Question,
+    store::{Topic, Tx, access, consent, dataset, policy},
+};
+
+/// What governs the use of one dataset; shown by an explanation and recorded with the decision.
+#[derive(Debug, Clone)]
+pub struct DatasetUse {
+    /// The dataset.
+    pub dataset: DatasetId,
+    /// The snapshot that is read.
+    pub snapshot: SnapshotId,
+    /// The policy.
+    pub policy: Digest,
+    /// Its rule; none for one's own dataset.
+    pub rule: Option<Name>,
+    /// The grant; none for an open dataset and for one's own.
+    pub grant: Option<GrantId>,
+    /// Why personal data may be processed.
+    pub legal_basis: Option<LegalBasis>,
+    /// The columns that exist for the caller.
+    pub columns: Vec<String>,
+    /// The row filter.
+    pub row_filter: Option<Filter>,
+    /// The masks of these columns.
+    pub masks: BTreeMap<String, Mask>,
+    /// Smallest group that is shown, if only aggregates are.
+    pub k: Option<u32>,
+    /// Most rows of an answer.
+    pub max_rows: Option<u64>,
+    /// Only rows of subjects who consented.
+    pub consent_filter: bool,
+    /// What the user must do besides.
+    pub duties: Vec<Duty>,
+}
+
+/// What the decision on a query rests on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fence {
+    pub(super) topics: Vec<String>,
+    pub(super) values: Vec<i64>,
+}
+
+/// A query's datasets, ready for the engine.
+#[derive(Debug, Clone)]
+pub(super) struct Resolved {
+    pub(super) governed: Vec<GovernedDataset>,
+    pub(super) uses: Vec<DatasetUse>,
+    pub(super) fence: Fence,
+}
+
+/// The terms on which a dataset may be used.
+struct Terms {
+    version: PolicyVersion,
+    grant: Option<Grant>,
+    permit: Option<Permit>,
+    how: How,
+    columns: Columns,
+    aggregate: bool,
+}
+
+impl Services {
+    pub(super) async fn resolve(
+        &self,
+        caller: &Caller,
+        tables: &BTreeSet<DatasetId>,
+        ask: &QueryRequest,
+    ) -> Result<Resolved> {
+        let topics = fence_topics(caller, tables);
+        // The revisions are read first: a change after this is noticed when the decision is recorded.
+        let mut tx = self.read().await?;
+        let values = tx.revisions(&topics).await?;
+        let mut governed = Vec::with_capacity(tables.len());
+        let mut uses = Vec::with_capacity(tables.len());
+        for id in tables {
+            let dataset = self.queryable(&mut tx, caller, id).await?;
+            let terms = self.terms(&mut tx, caller, &dataset, ask).await?;
+            let (guarded, used) = self.govern(&mut tx, caller, &dataset, terms, ask).await?;
+            governed.push(guarded);
+            uses.push(used);
+        }
+        Ok(Resolved { governed, uses, fence: Fence { topics, values } })
+    }
+
+    /// A dataset with data that the caller may see; anything else is a table that does not exist.
+    async fn queryable(&self, tx: &mut Tx, caller: &Caller, id: &DatasetId) -> Result<Dataset> {
+        let unknown = || {
+            Error::new(Reason::QueryRejected)
+                .with("rule", "unknown_table")
+                .with("detail", format_args!("no table `{id}`"))
+        };
+        let dataset = dataset::lookup(tx, id).await?.ok_or_else(unknown)?;
+        let readable = dataset.snapshot.is_some() && dataset.state != DatasetState::Retired;
+        if readable && self.may_see(caller, &dataset).await? { Ok(dataset) } else { Err(unknown()) }
+    }
+
+    async fn terms(&self, tx: &mut Tx, caller: &Caller, dataset: &Dataset, ask: &QueryRequest) -> Result<Terms> {
+        let in_force = policy::in_force(tx, &dataset.id).await?;
+        if dataset.id.owner == caller.participant {
+            let version = in_force.ok_or_else(|| no_policy(&dataset.id))?;
+            // Of one's own data the floor binds, its row filter and masks do not.
+            let how = How { row_filter: None, masks: BTreeMap::new(), ..version.policy.floor.clone() };
+            let aggregate = how.aggregate_only.is_some();
+            return Ok(Terms { version, grant: None, permit: None, how, columns: Columns::All, aggregate });
+        }
+        let terms = match dataset.access {
+            Access::Open => self.open_terms(caller, dataset, in_force, ask)?,
+            Access::Restricted => self.granted_terms(tx, caller, dataset, ask).await?,
+        };
+        if terms.how.certificate_required && matches!(caller.credential, Credential::UnboundToken { .. }) {
+            return Err(Error::new(Reason::PolicyDenied)
+                .with("dataset", &dataset.id)
+                .with("clause", "certificate")
+                .with("detail", "it refuses tokens that are not bound to a certificate"));
+        }
+        Ok(terms)
+    }
+
+    /// An open dataset: the first rule that permits reading, or else aggregating.
+    fn open_terms(
+        &self,
+        caller: &Caller,
+        dataset: &Dataset,
+        in_force: Option<PolicyVersion>,
+        ask: &QueryRequest,
+    ) -> Result<Terms> {
+        let version = in_force.ok_or_else(|| no_policy(&dataset.id))?;
+        let mut first_denial = None;
+        for action in [Action::Read, Action::Aggregate] {
+            for rule in &version.policy.rules {
+                let question =
+                    Question { action, purpose: Some(&ask.purpose), columns: &rule.columns, rule: Some(&rule.id) };
+                let decision = self.decide_use(caller, dataset, &version, &question)?;
+                if let Some(permit) = decision.permit.clone() {
+                    let (how, columns) = (permit.how.clone(), rule.columns.clone());
+                    let aggregate = action == Action::Aggregate || how.aggregate_only.is_some();
+                    return Ok(Terms { version, grant: None, permit: Some(permit), how, columns, aggregate });
+                }
+                first_denial.get_or_insert(decision);
+            }
+        }
+        Err(first_denial
+            .map_or_else(|| no_policy(&dataset.id), |decision| explain::refusal(&decision, &version.policy)))
+    }
+
+    /// A restricted dataset: the grant that fits, under the policy and the rule it cites.
+    async fn granted_terms(
+        &self,
+        tx: &mut Tx,
+        caller: &Caller,
+        dataset: &Dataset,
+        ask: &QueryRequest,
+    ) -> Result<Terms> {
+        let grants = access::grants_on(tx, &caller.participant, &dataset.id).await?;
+        let grant = self.choose(grants, &dataset.id, ask)?;
+        let version = policy::by_digest(tx, &dataset.id, &grant.policy).await?;
+        let version = version
+            .filter(|version| version.state != PolicyState::Revoked)
+            .ok_or_else(|| Error::new(Reason::GrantRevoked).with("dataset", &dataset.id))?;
+        let question = Question {
+            action: grant.action,
+            purpose: Some(&ask.purpose),
+            columns: &grant.columns,
+            rule: Some(&grant.rule),
+        };
+        let decision = self.decide_use(caller, dataset, &version, &question)?;
+        let permit = decision.permit.clone().ok_or_else(|| explain::refusal(&decision, &version.policy))?;
+        let how = permit.how.clone();
+        let aggregate = grant.action == Action::Aggregate || how.aggregate_only.is_some();
+        let columns = grant.columns.clone();
+        Ok(Terms { version, grant: Some(grant), permit: Some(permit), how, columns, aggregate })
+    }
+
+    /// Of the grants that are in force and cover the purpose, the one that lasts longest. Otherwise the reason that
+    /// is nearest to success: purpose, expiry, revocation, none at all.
+    fn choose(&self, grants: Vec<Grant>, dataset: &DatasetId, ask: &QueryRequest) -> Result<Grant> {
+        let now = self.now();
+        let wanted: Vec<Grant> =
+            grants.into_iter().filter(|grant| ask.grants.is_empty() || ask.grants.contains(&grant.id)).collect();
+        let covers = |grant: &Grant| self.inner.vocabulary.covers(&grant.purpose, &ask.purpose);
+        let fits = |grant: &&Grant| grant.require_in_force(now).is_ok() && covers(grant);
+        if let Some(best) = wanted.iter().filter(fits).max_by_key(|grant| grant.valid_until) {
+            return Ok(best.clone());
+        }
+        if wanted.iter().any(|grant| grant.require_in_force(now).is_ok()) {
+            return Err(Error::new(Reason::PurposeNotPermitted).with("purpose", &ask.purpose).with("dataset", dataset));
+        }
+        let ended = |state| wanted.iter().find(|grant: &&Grant| grant.state == state && covers(grant));
+        match ended(GrantState::Active).or_else(|| ended(GrantState::Revoked)) {
+            Some(grant) => Err(grant.require_in_force(now).err().unwrap_or_else(|| no_grant(dataset, ask))),
+            None => Err(no_grant(dataset, ask)),
+        }
+    }
+
+    async fn govern(
+        &self,
+        tx: &mut Tx,
+        caller: &Caller,
+        dataset: &Dataset,
+        terms: Terms,
+        ask: &QueryRequest,
+    ) -> Result<(GovernedDataset, DatasetUse)> {
+        let snapshot = dataset.snapshot.as_ref().ok_or_else(|| no_policy(&dataset.id))?;
+        let legal_basis = terms.permit.as_ref().map(|permit| permit.legal_basis);
+        let consent_filter =
+            dataset.subject_key.is_some() && (legal_basis == Some(LegalBasis::Consent) || terms.how.consent_required);
+        let consent = if consent_filter {
+            let purposes: Vec<_> = self.inner.vocabulary.ancestors(&ask.purpose).cloned().collect();
+            let subjects = consent::effective(tx, &dataset.id, &purposes, &caller.participant, self.now()).await?;
+            Some(Arc::new(subjects))
+        } else {
+            None
+        };
+        let mut how = terms.how;
+        if terms.aggregate {
+            how.aggregate_only = Some(how.aggregate_only.unwrap_or(1).max(1));
+        }
+        let used = DatasetUse {
+            dataset: dataset.id.clone(),
+            snapshot: snapshot.id,
+            policy: terms.version.digest,
+            rule: terms.permit.as_ref().map(|permit| permit.rule.clone()),
+            grant: terms.grant.as_ref().map(|grant| grant.id),
+            legal_basis,
+            columns: snapshot
+                .columns
+                .iter()
+                .filter(|column| terms.columns.contains(&column.name))
+                .map(|column| column.name.clone())
+                .collect(),
+            row_filter: how.row_filter.clone(),
+            masks: how.masks.clone(),
+            k: how.aggregate_only,
+            max_rows: how.max_rows,
+            consent_filter,
+            duties: terms.permit.map(|permit| permit.duties).unwrap_or_default(),
+        };
+        let governed = GovernedDataset {
+            id: dataset.id.clone(),
+            object: self.object_path(snapshot.id),
+            stored: snapshot.columns.clone(),
+            columns: terms.columns,
+            how,
+            subject_key: dataset.subject_key.clone(),
+            consent,
+            mask_key: self.keys().mask_key(&caller.participant, &ask.purpose),
+            rows: snapshot.rows,
+        };
+        Ok((governed, used))
+    }
+}
+
+impl Resolved {
+    /// The largest k of any dataset.
+    pub(super) fn k(&self) -> Option<u32> {
+        self.uses.iter().filter_map(|one| one.k).max()
+    }
+}
+
+impl DatasetUse {
+    /// What the decision's entry says of it.
+    pub(super) fn to_fact(&self) -> serde_json::Value {
+        json!({
+            "dataset": self.dataset.to_string(),
+            "snapshot": self.snapshot.to_string(),
+            "policy": self.policy.to_string(),
+            "rule": self.rule.as_ref().map(Name::as_str),
+            "grant": self.grant.map(|id| id.to_string()),
+            "basis": self.legal_basis.map(LegalBasis::as_str),
+            "consent_filter": self.consent_filter,
+        })
+    }
+}
+
+fn fence_topics(caller: &Caller, tables: &BTreeSet<DatasetId>) -> Vec<String> {
+    let mut topics = vec![Topic::Participant(&caller.participant).key(), Topic::Grants(&caller.participant).key()];
+    for id in tables {
+        topics.push(Topic::Dataset(id).key());
+        topics.push(Topic::Consents(id).key());
+    }
+    topics
+}
+
+fn no_grant(dataset: &DatasetId, ask: &QueryRequest) -> Error {
+    Error::new(Reason::GrantRequired).with("dataset", dataset).with("purpose", &ask.purpose)
+}
+
+fn no_policy(dataset: &DatasetId) -> Error {
+    Error::new(Reason::PolicyDenied)
+        .with("dataset", dataset)
+        .with("clause", "policy")
+        .with("detail", "no policy is in force")
+}

@@ -1,0 +1,251 @@
+//! A released query: its stream, the watch over what it rests on, and its OUTCOME entry.
+
+use std::time::{Duration, Instant};
+
+use futures::StreamExt as _;
+
+use super::{
+    QueryRequest, Services,
+    resolve::{DatasetUse, Fence, Resolved},
+    slots::Slot,
+};
+use crate::{
+    audit::Committed,
+    domain::{Caller, EntryDraft, EntryKind, ParticipantId, QueryId, Receipt},
+    error::{Error, Reason, Result},
+    query::{Answer, IpcEncoder, Planned},
+    store::request,
+};
+
+/// How often an open stream looks whether what it rests on still holds (P2 allows one second).
+const WATCH: Duration = Duration::from_millis(250);
+
+/// How a query ended.
+#[derive(Debug, Clone)]
+pub struct QuerySummary {
+    /// Rows that left.
+    pub rows: u64,
+    /// Bytes that left.
+    pub bytes: u64,
+    /// Receipt of the OUTCOME entry.
+    pub outcome: Receipt,
+    /// From the start to the last byte.
+    pub duration: Duration,
+}
+
+/// A query whose decision is durable. Dropping it before the end cancels it and records that.
+#[derive(Debug)]
+pub struct QueryRun {
+    /// Its id.
+    pub id: QueryId,
+    /// What governs each dataset.
+    pub uses: Vec<DatasetUse>,
+    /// Receipt of the DECISION entry.
+    pub decision: Receipt,
+    services: Services,
+    caller: Caller,
+    ask: QueryRequest,
+    fence: Fence,
+    answer: Answer,
+    encoder: Option<IpcEncoder>,
+    started: Instant,
+    checked: Instant,
+    rows: u64,
+    bytes: u64,
+    closed: bool,
+    _slot: Slot,
+}
+
+impl QueryRun {
+    #[expect(clippy::too_many_arguments, reason = "called once, with what the decision has gathered")]
+    pub(super) async fn start(
+        services: Services,
+        caller: Caller,
+        ask: &QueryRequest,
+        id: QueryId,
+        resolved: Resolved,
+        planned: Planned,
+        decision: Committed,
+        slot: Slot,
+    ) -> Result<Self> {
+        let receipt = decision.receipt().clone();
+        let owners: Vec<ParticipantId> = resolved.uses.iter().map(|one| one.dataset.owner.clone()).collect();
+        let started = Instant::now();
+        match services.inner.engine.execute(planned, decision) {
+            Ok(answer) => Ok(Self {
+                id,
+                uses: resolved.uses,
+                decision: receipt,
+                encoder: Some(IpcEncoder::new(answer.schema())?),
+                services,
+                caller,
+                ask: ask.clone(),
+                fence: resolved.fence,
+                answer,
+                started,
+                checked: started,
+                rows: 0,
+                bytes: 0,
+                closed: false,
+                _slot: slot,
+            }),
+            Err(error) => {
+                let entry = outcome_entry(&caller, &owners, id, error.reason().name(), 0, 0);
+                close(&services, id, vec![entry]).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// The next bytes of the Arrow IPC stream; none when it has ended, after which [`Self::finish`] is called.
+    ///
+    /// While it waits for rows it watches what the decision rests on, and cuts the stream when that has changed.
+    pub async fn next(&mut self) -> Option<Result<Vec<u8>>> {
+        loop {
+            let encoder = self.encoder.as_mut()?;
+            if self.checked.elapsed() >= WATCH {
+                self.checked = Instant::now();
+                if let Err(error) = self.still_holds().await {
+                    return Some(Err(self.fail(error).await));
+                }
+                continue;
+            }
+            let step = match tokio::time::timeout(WATCH, self.answer.next()).await {
+                Err(_) => continue,
+                Ok(Some(Ok(batch))) => {
+                    self.rows += batch.num_rows() as u64;
+                    encoder.batch(&batch)
+                }
+                Ok(None) => match self.encoder.take() {
+                    Some(encoder) => encoder.end(),
+                    None => return None,
+                },
+                Ok(Some(Err(error))) => Err(error),
+            };
+            return Some(match step {
+                Ok(bytes) => {
+                    self.bytes += bytes.len() as u64;
+                    Ok(bytes)
+                }
+                Err(error) => Err(self.fail(super::with_id(error, self.id)).await),
+            });
+        }
+    }
+
+    /// Records how it ended.
+    pub async fn finish(mut self) -> Result<QuerySummary> {
+        let duration = self.started.elapsed();
+        let outcome = self.close("complete").await?;
+        Ok(QuerySummary { rows: self.rows, bytes: self.bytes, outcome, duration })
+    }
+
+    /// Whether grants, policies, consents and the caller's standing are still what the decision was taken on.
+    async fn still_holds(&mut self) -> Result<()> {
+        let cut = || Error::new(Reason::QueryCut);
+        let mut tx = self.services.read().await?;
+        let values = tx.revisions(&self.fence.topics).await?;
+        if values == self.fence.values {
+            return Ok(());
+        }
+        let changed = |prefix: &str| {
+            let pairs = self.fence.values.iter().zip(&values);
+            self.fence.topics.iter().zip(pairs).any(|(topic, (old, new))| topic.starts_with(prefix) && old != new)
+        };
+        if changed("consents/") {
+            return Err(cut());
+        }
+        // Something near it changed: take the decision again and see whether it would be the same.
+        let (member, participant) = (self.caller.member, self.caller.participant.clone());
+        let credential = self.caller.credential.clone();
+        let now = self.services.now();
+        let caller = crate::store::member::identify(&mut tx, member, &participant, credential, now).await;
+        drop(tx);
+        let caller = caller.map_err(|_| cut())?;
+        caller.require_active().map_err(|_| cut())?;
+        let tables = self.uses.iter().map(|one| one.dataset.clone()).collect();
+        let again = self.services.resolve(&caller, &tables, &self.ask).await.map_err(|_| cut())?;
+        let same = again.uses.iter().zip(&self.uses).all(|(new, old)| {
+            new.policy == old.policy
+                && new.rule == old.rule
+                && new.grant == old.grant
+                && new.row_filter == old.row_filter
+        });
+        if !same {
+            return Err(cut());
+        }
+        self.fence = again.fence;
+        Ok(())
+    }
+
+    async fn fail(&mut self, error: Error) -> Error {
+        self.encoder = None;
+        match self.close(error.reason().name()).await {
+            Ok(_) => error,
+            Err(unrecorded) => unrecorded,
+        }
+    }
+
+    async fn close(&mut self, end: &str) -> Result<Receipt> {
+        self.closed = true;
+        close(&self.services, self.id, self.entries(end)).await
+    }
+
+    fn entries(&self, end: &str) -> Vec<EntryDraft> {
+        let owners: Vec<ParticipantId> = self.uses.iter().map(|one| one.dataset.owner.clone()).collect();
+        let mut entries = vec![outcome_entry(&self.caller, &owners, self.id, end, self.rows, self.bytes)];
+        // What was read and withheld tells about hidden rows: a leaf of its own for each owner, never for the caller.
+        let counters = self.answer.counters();
+        let others = counters.datasets().iter().filter(|(id, _)| id.owner != self.caller.participant);
+        entries.extend(others.map(|(id, read)| {
+            EntryDraft::new(EntryKind::QueryOutcome)
+                .about(id)
+                .fact("query", self.id.to_string())
+                .fact("rows_scanned", read.scanned().to_string())
+                .fact("rows_passed", read.passed().to_string())
+                .fact("suppressed_groups", counters.suppressed_groups().to_string())
+        }));
+        entries
+    }
+}
+
+impl Drop for QueryRun {
+    fn drop(&mut self) {
+        if !self.closed {
+            let (services, id, entries) = (self.services.clone(), self.id, self.entries("cancelled"));
+            tokio::spawn(async move {
+                if let Err(error) = close(&services, id, entries).await {
+                    // It stays open and gets the outcome `unknown` at the next start.
+                    tracing::warn!(query = %id, %error, "the outcome of a cancelled query was not recorded");
+                }
+            });
+        }
+    }
+}
+
+fn outcome_entry(
+    caller: &Caller,
+    owners: &[ParticipantId],
+    id: QueryId,
+    end: &str,
+    rows: u64,
+    bytes: u64,
+) -> EntryDraft {
+    let entry = EntryDraft::by(EntryKind::QueryOutcome, caller)
+        .fact("query", id.to_string())
+        .fact("end", end)
+        .fact("rows", rows.to_string())
+        .fact("bytes", bytes.to_string());
+    owners.iter().fold(entry, EntryDraft::concerning)
+}
+
+async fn close(services: &Services, id: QueryId, entries: Vec<EntryDraft>) -> Result<Receipt> {
+    let ((), committed) = services
+        .change_by_hub(move |tx| {
+            Box::pin(async move {
+                request::end_query(tx, id).await?;
+                Ok(((), entries))
+            })
+        })
+        .await?;
+    Ok(committed.receipt().clone())
+}
