@@ -1,8 +1,10 @@
 //! Verification by somebody else: this program once more, as a process of its own that has files and public keys only.
 
-use std::{ffi::OsStr, path::Path};
-
-use tokio::process::Command;
+use std::{
+    ffi::{OsStr, OsString},
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use super::stage::{Stage, expect, surprise};
 use crate::cli::failure::{Exit, Failure};
@@ -64,14 +66,9 @@ impl Told {
 /// Runs `odh` with these arguments, in English and without anything of this process's environment. It must end so.
 async fn odh(arguments: &[&OsStr], expected: Exit) -> Result<Told, Failure> {
     let program = std::env::current_exe().map_err(surprise)?;
-    let output = Command::new(program)
-        .args(arguments)
-        .env_clear()
-        .stdin(std::process::Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .map_err(surprise)?;
+    let mut command = Command::new(program);
+    command.args(arguments.iter().map(|argument| OsString::from(*argument))).env_clear().stdin(Stdio::null());
+    let output = tokio::task::spawn_blocking(move || command.output()).await.map_err(surprise)?.map_err(surprise)?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let told = Told { stdout: text(&output.stdout), stderr: text(&output.stderr) };
     let code = output.status.code();
