@@ -51,9 +51,7 @@ pub(super) async fn cross(stage: &mut Stage<'_>, cast: &Cast) -> Result<Seen, Fa
 /// What would apply, before anything is read.
 async fn terms(stage: &mut Stage<'_>, labo: &Persona) -> Result<(), Failure> {
     use pb::explain_query_response::Result as Explained;
-    let request =
-        pb::ExplainQueryRequest { sql: BY_DEPARTEMENT.to_owned(), purpose: PURPOSE.to_owned(), grants: Vec::new() };
-    let explained = labo.client.queries().explain_query(request).await?.into_inner().result;
+    let explained = labo.client.explain(BY_DEPARTEMENT, PURPOSE, &[]).await?.result;
     let Some(Explained::Explanation(explanation)) = explained else {
         return Err(surprise(format_args!("expected an explanation, not {explained:?}")));
     };
