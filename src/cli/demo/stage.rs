@@ -217,7 +217,9 @@ mod tests {
         let mut stage = Stage::new(&mut out, true);
         stage.step(1, "Begin").unwrap();
         stage.done("chu", "does something").unwrap();
-        stage.table(&["name", "n"], &[vec!["a".to_owned(), "1,000".to_owned()], vec!["b".to_owned(), "7".to_owned()]]).unwrap();
+        stage
+            .table(&["name", "n"], &[vec!["a".to_owned(), "1,000".to_owned()], vec!["b".to_owned(), "7".to_owned()]])
+            .unwrap();
         assert!(stage.spinner("long").is_hidden());
         assert_eq!((stage.checks(), stage.refusals()), (1, 0));
         let text = stdout.text();

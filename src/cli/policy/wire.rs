@@ -106,13 +106,14 @@ fn timestamp(at: Timestamp) -> WireTimestamp {
 }
 
 fn how(how: &How) -> pb::How {
-    let How { row_filter, masks, aggregate_only, max_rows, certificate_required } = how;
+    let How { row_filter, masks, aggregate_only, max_rows, certificate_required, consent_required } = how;
     pb::How {
         row_filter: row_filter.as_ref().map(filter),
         masks: masks.iter().map(|(column, mask)| (column.clone(), self::mask(mask))).collect(),
         aggregate_only: aggregate_only.map(|k| pb::AggregateOnly { k }),
         max_rows: *max_rows,
         certificate_required: *certificate_required,
+        consent_required: *consent_required,
     }
 }
 

@@ -52,7 +52,10 @@ pub(super) async fn check(stage: &mut Stage<'_>, hub: &Hub, cast: &Cast) -> Resu
     let (permitted, denied) = decisions(&entries);
     expect(permitted > 0 && denied > 0, "permitted and denied queries in the log")?;
     let count = thousands(entries.len() as u64);
-    stage.done(&cast.auditor.name, format_args!("reads {count} entries: queries permitted {permitted}, denied {denied}"))?;
+    stage.done(
+        &cast.auditor.name,
+        format_args!("reads {count} entries: queries permitted {permitted}, denied {denied}"),
+    )?;
     let rows: Vec<Vec<String>> = entries.iter().filter(|entry| TOLD.contains(&entry.kind.as_str())).map(row).collect();
     stage.table(&["entry", "time", "who", "what", "dataset", "why", "decision"], &rows)?;
     let mut others: BTreeMap<&str, u32> = BTreeMap::new();
@@ -67,7 +70,8 @@ pub(super) async fn check(stage: &mut Stage<'_>, hub: &Hub, cast: &Cast) -> Resu
     let folder = hub.dir.join("audit-export");
     let exported = cast.auditor.client.export_audit(&folder, 0, &ProgressBar::hidden()).await?;
     expect(exported.entries == exported.tree_size, "the auditor's export to be complete")?;
-    let what = format!("exports the log: {} entries, every leaf hash, a signed checkpoint", thousands(exported.entries));
+    let what =
+        format!("exports the log: {} entries, every leaf hash, a signed checkpoint", thousands(exported.entries));
     stage.done(&cast.auditor.name, what)?;
     let key = fs::read(folder.join(VKEY)).map_err(|e| Failure::file(&folder, &e))?;
     expect(hub.fetch("/log.vkey").await?.trim_ascii() == key.trim_ascii(), "the same key of the log over HTTPS")?;
