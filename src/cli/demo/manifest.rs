@@ -87,7 +87,11 @@ pub(super) async fn write(stage: &mut Stage<'_>, hub: &Hub, told: &Told) -> Resu
         let shown = Shown {
             participant: &persona.participant,
             member: &persona.member,
-            roles: persona.roles.iter().map(|role| role.as_str_name().trim_start_matches("ROLE_").to_lowercase()).collect(),
+            roles: persona
+                .roles
+                .iter()
+                .map(|role| role.as_str_name().trim_start_matches("ROLE_").to_lowercase())
+                .collect(),
             cert: &persona.certificate,
             key: &persona.key,
             bearer: bearer(persona, admin).await?,
@@ -130,8 +134,7 @@ async fn grants(persona: &Persona) -> Result<Vec<Grant>, Failure> {
     let (found, _) = pages(100, |page_size, page_token| {
         let mut service = persona.client.access();
         async move {
-            let request =
-                pb::ListGrantsRequest { page_size, page_token, filter: "state = \"active\"".to_owned() };
+            let request = pb::ListGrantsRequest { page_size, page_token, filter: "state = \"active\"".to_owned() };
             let page = service.list_grants(request).await?.into_inner();
             Ok((page.grants, page.next_page_token))
         }

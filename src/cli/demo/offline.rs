@@ -10,15 +10,15 @@ use super::stage::{Stage, expect, surprise};
 use crate::cli::failure::{Exit, Failure};
 
 /// A grant is genuine.
-pub(super) async fn verify_grant(stage: &mut Stage<'_>, jwks: &Path, jws: &Path, hub: &str) -> Result<(), Failure> {
-    let told = odh(&grant(jwks, jws, hub), Exit::Ok).await?;
+pub(super) async fn verify_grant(stage: &mut Stage<'_>, keys: &Path, form: &Path, hub: &str) -> Result<(), Failure> {
+    let told = odh(&grant(keys, form, hub), Exit::Ok).await?;
     stage.done("anybody", "odh grant verify, with the public keys and no identity:")?;
     stage.block(&told.last())
 }
 
 /// A grant is not genuine.
-pub(super) async fn refuse_grant(stage: &mut Stage<'_>, jwks: &Path, jws: &Path, hub: &str) -> Result<(), Failure> {
-    let told = odh(&grant(jwks, jws, hub), Exit::Unverified).await?;
+pub(super) async fn refuse_grant(stage: &mut Stage<'_>, keys: &Path, form: &Path, hub: &str) -> Result<(), Failure> {
+    let told = odh(&grant(keys, form, hub), Exit::Unverified).await?;
     stage.unverified("anybody", "the same grant, rewritten for somebody else", &told.last())
 }
 
@@ -37,9 +37,9 @@ pub(super) async fn refuse_export(stage: &mut Stage<'_>, folder: &Path, index: u
     stage.unverified("anybody", &format!("a copy with one byte changed in entry {index}"), &told.last())
 }
 
-fn grant<'a>(jwks: &'a Path, jws: &'a Path, hub: &'a str) -> [&'a OsStr; 7] {
+fn grant<'a>(keys: &'a Path, form: &'a Path, hub: &'a str) -> [&'a OsStr; 7] {
     let word = OsStr::new;
-    [word("grant"), word("verify"), jws.as_os_str(), word("--jwks"), jwks.as_os_str(), word("--hub"), word(hub)]
+    [word("grant"), word("verify"), form.as_os_str(), word("--jwks"), keys.as_os_str(), word("--hub"), word(hub)]
 }
 
 fn export(folder: &Path) -> [&OsStr; 3] {

@@ -83,8 +83,11 @@ impl Persona {
     /// Enrols with a one-time token.
     pub(super) async fn enrol(hub: &Hub, name: &str, token: String) -> Result<Self, Failure> {
         let (key, csr) = new_csr()?;
-        let request =
-            pb::EnrolMemberRequest { enrolment_token: token, csr_pem: csr.into_bytes().into(), request_id: String::new() };
+        let request = pb::EnrolMemberRequest {
+            enrolment_token: token,
+            csr_pem: csr.into_bytes().into(),
+            request_id: String::new(),
+        };
         let enrolled = hub.stranger().await?.participants().enrol_member(request).await?.into_inner();
         Self::with(hub, name, part(enrolled.member, "member")?, &enrolled.certificate_chain_pem, &key).await
     }

@@ -133,18 +133,6 @@ impl<'a> Stage<'a> {
         self.out
     }
 
-    pub(super) fn progress(&self, length: u64, what: &str) -> ProgressBar {
-        if !self.out.shows_progress() {
-            return ProgressBar::hidden();
-        }
-        let bar = ProgressBar::new(length);
-        // The template is a constant that is known to be good.
-        if let Ok(style) = ProgressStyle::with_template("    {msg:32} {bar:24} {percent:>3} %  {elapsed}") {
-            bar.set_style(style);
-        }
-        bar.with_message(what.to_owned())
-    }
-
     /// Something that cannot tell how far it is.
     pub(super) fn spinner(&self, what: &str) -> ProgressBar {
         if !self.out.shows_progress() {
@@ -229,7 +217,9 @@ mod tests {
         let mut stage = Stage::new(&mut out, true);
         stage.step(1, "Begin").unwrap();
         stage.done("chu", "does something").unwrap();
-        stage.table(&["name", "n"], &[vec!["a".to_owned(), "1,000".to_owned()], vec!["b".to_owned(), "7".to_owned()]]).unwrap();
+        stage
+            .table(&["name", "n"], &[vec!["a".to_owned(), "1,000".to_owned()], vec!["b".to_owned(), "7".to_owned()]])
+            .unwrap();
         assert!(stage.spinner("long").is_hidden());
         assert_eq!((stage.checks(), stage.refusals()), (1, 0));
         let text = stdout.text();

@@ -129,8 +129,7 @@ pub async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
         }
         Command::Check { file } => {
             let policy = manifest::parse(&files::read_text(&file)?)?;
-            let request = pb::CheckPolicyRequest { policy: Some(wire::policy(&policy)) };
-            let response = session.client().await?.policies().check_policy(request).await?.into_inner();
+            let response = session.client().await?.check_policy(&policy).await?;
             show::check(&response, session)
         }
         Command::Apply { file, publish } => {
@@ -190,6 +189,12 @@ pub async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
 }
 
 impl Client {
+    /// Checks a policy without storing it.
+    pub async fn check_policy(&self, policy: &Policy) -> Result<pb::CheckPolicyResponse, Failure> {
+        let request = pb::CheckPolicyRequest { policy: Some(wire::policy(policy)) };
+        Ok(self.policies().check_policy(request).await?.into_inner())
+    }
+
     /// Stores a policy as a draft of its dataset. The draft must be this very policy: its digest is compared.
     pub async fn create_policy(&self, policy: &Policy, request_id: &str) -> Result<pb::CreatePolicyResponse, Failure> {
         let request =

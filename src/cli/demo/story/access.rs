@@ -32,11 +32,23 @@ const DAY: i64 = 86_400;
 pub(super) async fn ask_and_decide(stage: &mut Stage<'_>, hub: &Hub, cast: &Cast) -> Result<Grants, Failure> {
     stage.step(5, "The lab finds data and asks; the owners decide")?;
     search(stage, &cast.labo).await?;
-    let ask = Ask { dataset: STAYS, action: pb::Action::Aggregate, columns: &STAYS_COLUMNS, days: 180, why: "Heating and respiratory illness: aggregates by département." };
+    let ask = Ask {
+        dataset: STAYS,
+        action: pb::Action::Aggregate,
+        columns: &STAYS_COLUMNS,
+        days: 180,
+        why: "Heating and respiratory illness: aggregates by département.",
+    };
     let request = ask.submit(stage, &cast.labo).await?;
     inbox(stage, &cast.chu).await?;
     let stays = approve(stage, &cast.chu, request).await?;
-    let broad = Ask { dataset: METERS, action: pb::Action::Read, columns: &[], days: 365, why: "We would like to have a look at all readings." };
+    let broad = Ask {
+        dataset: METERS,
+        action: pb::Action::Read,
+        columns: &[],
+        days: 365,
+        why: "We would like to have a look at all readings.",
+    };
     let request = broad.submit(stage, &cast.labo).await?;
     inbox(stage, &cast.energie).await?;
     refuse(stage, cast, request).await?;
@@ -49,7 +61,13 @@ pub(super) async fn ask_and_decide(stage: &mut Stage<'_>, hub: &Hub, cast: &Cast
 
 /// The lab's narrower ask for meters, approved.
 pub(in crate::cli::demo) async fn approve_meters(stage: &mut Stage<'_>, cast: &Cast) -> Result<pb::Grant, Failure> {
-    let ask = Ask { dataset: METERS, action: pb::Action::Aggregate, columns: &METERS_COLUMNS, days: 90, why: "Mean consumption by heating, crossed with stays; no rows." };
+    let ask = Ask {
+        dataset: METERS,
+        action: pb::Action::Aggregate,
+        columns: &METERS_COLUMNS,
+        days: 90,
+        why: "Mean consumption by heating, crossed with stays; no rows.",
+    };
     let request = ask.submit(stage, &cast.labo).await?;
     approve(stage, &cast.energie, request).await
 }
@@ -58,7 +76,10 @@ async fn search(stage: &mut Stage<'_>, labo: &Persona) -> Result<(), Failure> {
     for (words, wanted) in [("", 4), ("sejours HOPITAL", 1), ("electricite", 2), ("tramway", 0)] {
         let request = pb::ListDatasetsRequest { query: words.to_owned(), ..pb::ListDatasetsRequest::default() };
         let page = labo.client.catalog().list_datasets(request).await?.into_inner();
-        expect(page.datasets.len() == wanted, format_args!("{wanted} datasets for \"{words}\", not {}", page.datasets.len()))?;
+        expect(
+            page.datasets.len() == wanted,
+            format_args!("{wanted} datasets for \"{words}\", not {}", page.datasets.len()),
+        )?;
         if words.is_empty() {
             stage.done(&labo.name, "looks through the catalog")?;
             let rows: Vec<Vec<String>> = page.datasets.iter().map(entry).collect();
@@ -68,7 +89,10 @@ async fn search(stage: &mut Stage<'_>, labo: &Persona) -> Result<(), Failure> {
             stage.done(&labo.name, format_args!("searches \"{words}\": nothing, since no dataset has this word"))?;
         } else {
             let found: Vec<&str> = page.datasets.iter().map(|dataset| dataset.table.as_str()).collect();
-            stage.done(&labo.name, format_args!("searches \"{words}\" (accents and case do not matter): {}", found.join(", ")))?;
+            stage.done(
+                &labo.name,
+                format_args!("searches \"{words}\" (accents and case do not matter): {}", found.join(", ")),
+            )?;
         }
     }
     Ok(())
@@ -106,7 +130,12 @@ impl Ask<'_> {
         };
         let made = labo.client.access().create_access_request(request).await?.into_inner();
         let of = if self.columns.is_empty() { "all columns".to_owned() } else { self.columns.join(", ") };
-        let what = format!("asks for {}: {}, {PURPOSE}, {} days, {of}", names::short(self.dataset), action(self.action), self.days);
+        let what = format!(
+            "asks for {}: {}, {PURPOSE}, {} days, {of}",
+            names::short(self.dataset),
+            action(self.action),
+            self.days
+        );
         stage.done(&labo.name, what)?;
         part(made.access_request, "access request")
     }
@@ -130,7 +159,13 @@ async fn inbox(stage: &mut Stage<'_>, owner: &Persona) -> Result<(), Failure> {
         .map(|request| {
             let days = request.duration.map_or(0, |duration| duration.seconds / DAY);
             let from = names::short(&request.requester);
-            vec![from, names::short(&request.dataset), action(request.action()), format!("{days} d"), request.justification.clone()]
+            vec![
+                from,
+                names::short(&request.dataset),
+                action(request.action()),
+                format!("{days} d"),
+                request.justification.clone(),
+            ]
         })
         .collect();
     stage.table(&["from", "dataset", "action", "for", "why"], &rows)
@@ -138,11 +173,15 @@ async fn inbox(stage: &mut Stage<'_>, owner: &Persona) -> Result<(), Failure> {
 
 async fn approve(stage: &mut Stage<'_>, owner: &Persona, request: pb::AccessRequest) -> Result<pb::Grant, Failure> {
     let signature = owner.client.sign("access.approve", &request.name).await?;
-    let approve = pb::ApproveAccessRequestRequest { name: request.name, signature, etag: request.etag, ..Default::default() };
+    let approve =
+        pb::ApproveAccessRequestRequest { name: request.name, signature, etag: request.etag, ..Default::default() };
     let approved = owner.client.access().approve_access_request(approve).await?.into_inner();
     let grant = part(approved.grant, "grant")?;
     expect(grant.state() == pb::GrantState::Active, "the grant to be in force")?;
-    stage.done(&owner.name, format_args!("approves, and signs: grant {} under rule `{}`", names::short(&grant.name), grant.rule))?;
+    stage.done(
+        &owner.name,
+        format_args!("approves, and signs: grant {} under rule `{}`", names::short(&grant.name), grant.rule),
+    )?;
     Ok(grant)
 }
 
@@ -177,13 +216,13 @@ async fn verify(stage: &mut Stage<'_>, hub: &Hub, grant: &pb::Grant) -> Result<(
     expect(details["identifier"] == grant.table.as_str(), "the grant to name its dataset")?;
     let folder = hub.dir.join("grants");
     files::private_folder(&folder)?;
-    let (jwks, jws) = (hub.dir.join("jwks.json"), folder.join(format!("{}.jws", names::short(&grant.name))));
-    files::write_public(&jwks, &hub.fetch("/.well-known/jwks.json").await?)?;
-    files::write_public(&jws, grant.jws.as_bytes())?;
-    offline::verify_grant(stage, &jwks, &jws, &hub.id).await?;
+    let (keys, form) = (hub.dir.join("jwks.json"), folder.join(format!("{}.jws", names::short(&grant.name))));
+    files::write_public(&keys, &hub.fetch("/.well-known/jwks.json").await?)?;
+    files::write_public(&form, grant.jws.as_bytes())?;
+    offline::verify_grant(stage, &keys, &form, &hub.id).await?;
     let forged = folder.join("forged.jws");
     files::write_public(&forged, forge(&grant.jws)?.as_bytes())?;
-    offline::refuse_grant(stage, &jwks, &forged, &hub.id).await
+    offline::refuse_grant(stage, &keys, &forged, &hub.id).await
 }
 
 fn claims(jws: &str) -> Result<Json, Failure> {

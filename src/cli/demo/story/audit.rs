@@ -7,12 +7,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use indicatif::ProgressBar;
 use serde_json::Value as Json;
 
 use crate::{
     audit::{
         LeafView,
-        export::{CHECKPOINT, ENTRIES, LEAF_HASHES, VKEY, hash_line},
+        export::{CHECKPOINT, ENTRIES, LEAF_HASHES, VKEY},
     },
     cli::{
         choices::pages,
@@ -20,7 +21,7 @@ use crate::{
             hub::Hub,
             offline,
             persona::{Cast, Persona},
-            stage::{Stage, expect, part, surprise, thousands},
+            stage::{Stage, expect, surprise, thousands},
         },
         failure::Failure,
         files,
@@ -51,7 +52,10 @@ pub(super) async fn check(stage: &mut Stage<'_>, hub: &Hub, cast: &Cast) -> Resu
     let (permitted, denied) = decisions(&entries);
     expect(permitted > 0 && denied > 0, "permitted and denied queries in the log")?;
     let count = thousands(entries.len() as u64);
-    stage.done(&cast.auditor.name, format_args!("reads {count} entries: queries permitted {permitted}, denied {denied}"))?;
+    stage.done(
+        &cast.auditor.name,
+        format_args!("reads {count} entries: queries permitted {permitted}, denied {denied}"),
+    )?;
     let rows: Vec<Vec<String>> = entries.iter().filter(|entry| TOLD.contains(&entry.kind.as_str())).map(row).collect();
     stage.table(&["entry", "time", "who", "what", "dataset", "why", "decision"], &rows)?;
     let mut others: BTreeMap<&str, u32> = BTreeMap::new();
@@ -64,8 +68,13 @@ pub(super) async fn check(stage: &mut Stage<'_>, hub: &Hub, cast: &Cast) -> Resu
     let own = outcome?.len();
     expect(own < entries.len(), "the operator to see less than the auditor")?;
     let folder = hub.dir.join("audit-export");
-    let size = export(hub, &cast.auditor, &folder).await?;
-    stage.done(&cast.auditor.name, format_args!("exports the log: {} entries with all leaf hashes and a signed checkpoint", thousands(size)))?;
+    let exported = cast.auditor.client.export_audit(&folder, 0, &ProgressBar::hidden()).await?;
+    expect(exported.entries == exported.tree_size, "the auditor's export to be complete")?;
+    let what =
+        format!("exports the log: {} entries, every leaf hash, a signed checkpoint", thousands(exported.entries));
+    stage.done(&cast.auditor.name, what)?;
+    let key = fs::read(folder.join(VKEY)).map_err(|e| Failure::file(&folder, &e))?;
+    expect(hub.fetch("/log.vkey").await?.trim_ascii() == key.trim_ascii(), "the same key of the log over HTTPS")?;
     offline::verify_export(stage, &folder).await?;
     let (copy, index) = tamper(&folder, hub.dir.join("audit-tampered"))?;
     offline::refuse_export(stage, &copy, index).await
@@ -129,40 +138,6 @@ fn fact(entry: &LeafView, name: &str) -> String {
         Some(other) => other.to_string(),
         None => String::new(),
     }
-}
-
-/// Writes the folder that verifiers read. Gives the size of the log.
-async fn export(hub: &Hub, auditor: &Persona, folder: &Path) -> Result<u64, Failure> {
-    use pb::export_entries_response::Part;
-    files::private_folder(folder)?;
-    let about = auditor.client.hub().await?;
-    let key = part(about.checkpoint_verifier_keys.into_iter().next(), "key of the log")?;
-    let public = String::from_utf8(hub.fetch("/log.vkey").await?.to_vec()).map_err(surprise)?;
-    expect(public.trim_end() == key, "the same key of the log over HTTPS")?;
-    let request = pb::ExportEntriesRequest { first_index: 0 };
-    let mut parts = auditor.client.audit().export_entries(request).await?.into_inner();
-    let (mut header, mut hashes, mut lines) = (None, String::new(), Vec::new());
-    while let Some(message) = parts.message().await? {
-        match part(message.part, "part")? {
-            Part::Header(first) => header = Some(first),
-            Part::LeafHashes(bytes) => {
-                for hash in bytes.chunks(32) {
-                    hashes.push_str(&hash_line(&hash.try_into().map_err(surprise)?));
-                }
-            }
-            Part::Lines(more) => lines.extend_from_slice(&more.jsonl),
-        }
-    }
-    let header = part(header, "header")?;
-    for (name, bytes) in [
-        (ENTRIES, lines.as_slice()),
-        (LEAF_HASHES, hashes.as_bytes()),
-        (CHECKPOINT, header.checkpoint.as_bytes()),
-        (VKEY, key.as_bytes()),
-    ] {
-        files::write_public(&folder.join(name), bytes)?;
-    }
-    Ok(header.tree_size)
 }
 
 /// Copies an export and changes one byte of the entry in the middle: a digit of its time.

@@ -28,12 +28,7 @@ pub(super) async fn import(stage: &mut Stage<'_>, cast: &Cast, files: &Files) ->
     stage.table(&["dataset", "subjects", "given", "withdrawn", "never answered"], &rows)
 }
 
-async fn import_file(
-    stage: &mut Stage<'_>,
-    owner: &Persona,
-    id: &str,
-    files: &Files,
-) -> Result<Vec<String>, Failure> {
+async fn import_file(stage: &mut Stage<'_>, owner: &Persona, id: &str, files: &Files) -> Result<Vec<String>, Failure> {
     use pb::import_consents_request::Part;
     let dataset = format!("participants/{}/datasets/{id}", owner.participant);
     let path = files.folder.join(format!("{id}-consents.csv"));
@@ -50,10 +45,12 @@ async fn import_file(
     expect(imported.unknown_subjects == 0 && imported.given > imported.withdrawn, "consents of known subjects")?;
     let name = names::short(&dataset);
     stage.done(&owner.name, format_args!("imports the consents of {name}, all at once"))?;
-    let summary = owner.client.consents().get_consent_summary(pb::GetConsentSummaryRequest { dataset }).await?.into_inner();
-    let (given, withdrawn) = summary.counts.iter().fold((0, 0), |(given, withdrawn), counts| {
-        (given + counts.given, withdrawn + counts.withdrawn)
-    });
+    let summary =
+        owner.client.consents().get_consent_summary(pb::GetConsentSummaryRequest { dataset }).await?.into_inner();
+    let (given, withdrawn) = summary
+        .counts
+        .iter()
+        .fold((0, 0), |(given, withdrawn), counts| (given + counts.given, withdrawn + counts.withdrawn));
     expect((given, withdrawn) == (imported.given, imported.withdrawn), "the summary to count what was imported")?;
     let silent = summary.subjects.saturating_sub(given + withdrawn);
     Ok([name].into_iter().chain([summary.subjects, given, withdrawn, silent].map(thousands)).collect())
@@ -76,7 +73,10 @@ pub(super) async fn withdraw_and_revoke(
         request_id: String::new(),
     };
     let answer = cast.chu.client.consents().withdraw_consents(request).await?.into_inner();
-    expect(answer.withdrawn == asked && answer.unknown_subjects == 0, format_args!("{asked} withdrawals, not {}", answer.withdrawn))?;
+    expect(
+        answer.withdrawn == asked && answer.unknown_subjects == 0,
+        format_args!("{asked} withdrawals, not {}", answer.withdrawn),
+    )?;
     stage.done(&cast.chu.name, format_args!("records that {} patients have withdrawn", thousands(asked)))?;
     let answer = ask(&cast.labo, BY_DEPARTEMENT, PURPOSE).await?;
     let after = answer.sum(1)?;

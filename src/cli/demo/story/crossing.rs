@@ -24,7 +24,10 @@ pub(super) async fn cross(stage: &mut Stage<'_>, cast: &Cast) -> Result<Seen, Fa
     terms(stage, labo).await?;
     let answer = tell(stage, labo, "crosses all three", BY_DEPARTEMENT).await?;
     let patients = answer.sum(1)?;
-    expect(answer.records.rows() == 13 && patients > 0, format_args!("13 départements, not {}", answer.records.rows()))?;
+    expect(
+        answer.records.rows() == 13 && patients > 0,
+        format_args!("13 départements, not {}", answer.records.rows()),
+    )?;
     let answer = tell(stage, labo, "compares circulatory (I) and respiratory (J) stays by heating", BY_HEATING).await?;
     expect(answer.records.rows() == 8, format_args!("8 groups, not {}", answer.records.rows()))?;
     let answer = tell(stage, labo, "looks at masked columns: it gets their masks", MASKED).await?;
@@ -51,9 +54,7 @@ pub(super) async fn cross(stage: &mut Stage<'_>, cast: &Cast) -> Result<Seen, Fa
 /// What would apply, before anything is read.
 async fn terms(stage: &mut Stage<'_>, labo: &Persona) -> Result<(), Failure> {
     use pb::explain_query_response::Result as Explained;
-    let request =
-        pb::ExplainQueryRequest { sql: BY_DEPARTEMENT.to_owned(), purpose: PURPOSE.to_owned(), grants: Vec::new() };
-    let explained = labo.client.queries().explain_query(request).await?.into_inner().result;
+    let explained = labo.client.explain(BY_DEPARTEMENT, PURPOSE, &[]).await?.result;
     let Some(Explained::Explanation(explanation)) = explained else {
         return Err(surprise(format_args!("expected an explanation, not {explained:?}")));
     };
@@ -68,7 +69,7 @@ async fn terms(stage: &mut Stage<'_>, labo: &Persona) -> Result<(), Failure> {
             let masks: Vec<&str> = terms.masks.keys().map(String::as_str).collect();
             let k = terms.k.map(|k| k.to_string()).unwrap_or_default();
             let consent = if terms.consent_filter { "required" } else { "" };
-            [&table, right, &k, consent, &terms.row_filter, &masks.join(", ")].map(|text| dash(text)).to_vec()
+            [&table, right, &k, consent, &terms.row_filter, &masks.join(", ")].map(dash).to_vec()
         })
         .collect();
     stage.table(&["dataset", "by", "k", "consent", "row filter", "masked"], &rows)

@@ -119,7 +119,8 @@ async fn broken_upload(
     folder: &Path,
 ) -> Result<(), Failure> {
     let outcome = upload_file(stage, &cast.observatoire, dataset, &folder.join("broken.csv")).await;
-    let refusal = stage.refused(&cast.observatoire.name, "uploads a file with a broken line", outcome, &["UPLOAD_MALFORMED"])?;
+    let refusal =
+        stage.refused(&cast.observatoire.name, "uploads a file with a broken line", outcome, &["UPLOAD_MALFORMED"])?;
     expect(refusal.metadata().get("line").is_some_and(|line| line == "5"), "line 5 to be named")
 }
 
@@ -203,8 +204,8 @@ fn dataset(title: &str, description: &str, keywords: &[&str], notes: &[Note]) ->
 fn restricted(mut dataset: pb::Dataset, subject: Option<&str>) -> pb::Dataset {
     dataset.synthetic = true;
     dataset.access_level = pb::AccessLevel::Restricted.into();
-    dataset.subject_key = subject
-        .map(|column| pb::SubjectKey { column: column.to_owned(), pseudonym_namespace: NAMESPACE.to_owned() });
+    dataset.subject_key =
+        subject.map(|column| pb::SubjectKey { column: column.to_owned(), pseudonym_namespace: NAMESPACE.to_owned() });
     dataset
 }
 

@@ -26,7 +26,10 @@ pub(super) async fn boot(stage: &mut Stage<'_>, hub: &Hub) -> Result<Operating, 
     let charter = part(about.charter, "charter")?;
     expect(about.hub_id == hub.id, format_args!("the hub `{}`, not `{}`", hub.id, about.hub_id))?;
     stage.done("hub", format_args!("{} answers at {} (TLS 1.3)", about.hub_id, hub.urls.grpc))?;
-    stage.done("hub", format_args!("made its CA, keys, database, and charter v{} {}", charter.version, short(&charter.digest)))?;
+    stage.done(
+        "hub",
+        format_args!("made its CA, keys, database, and charter v{} {}", charter.version, short(&charter.digest)),
+    )?;
     let operator = Persona::enrol(hub, "operator", hub.operator_token.clone()).await?;
     stage.done("operator", "makes a key, sends a CSR with its one-time token, gets a certificate")?;
     let again = Persona::enrol(hub, "thief", hub.operator_token.clone()).await;
@@ -71,7 +74,12 @@ async fn admit(stage: &mut Stage<'_>, hub: &Hub, operator: &Persona, profile: &P
     if is_lab {
         let mistyped = profile.siren.replace("52", "25");
         let outcome = Persona::register(hub, profile, &mistyped, &invitation).await;
-        stage.refused(profile.id, &format!("registers with a mistyped SIREN, {mistyped}"), outcome, &["SIREN_INVALID"])?;
+        stage.refused(
+            profile.id,
+            &format!("registers with a mistyped SIREN, {mistyped}"),
+            outcome,
+            &["SIREN_INVALID"],
+        )?;
     }
     let admin = Persona::register(hub, profile, profile.siren, &invitation).await?;
     if is_lab {
@@ -94,8 +102,8 @@ async fn admit(stage: &mut Stage<'_>, hub: &Hub, operator: &Persona, profile: &P
         request_id: String::new(),
     };
     let approved = operator.client.participants().approve_participant(request).await?.into_inner();
-    let state = part(approved.participant, "participant")?.state();
-    expect(state == pb::ParticipantState::Active, format_args!("{} to be active", profile.id))?;
+    let approved = part(approved.participant, "participant")?.state();
+    expect(approved == pb::ParticipantState::Active, format_args!("{} to be active", profile.id))?;
     stage.done(profile.id, "registers with its SIREN, signs the charter's digest, is approved by the operator")?;
     Ok(admin)
 }
