@@ -98,7 +98,6 @@ enum Command {
     Query(query::Args),
     Audit(audit::Args),
     /// Play the whole story on a hub of its own: participants, data, policies, grants, queries, audit.
-    Demo(demo::Args),
     /// Print a script that completes commands in your shell.
     Completions {
         /// The shell.
@@ -151,7 +150,6 @@ async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<(), Fai
         Command::Consent(args) => Box::pin(consent::run(args, session)).await,
         Command::Query(args) => Box::pin(query::run(args, session)).await,
         Command::Audit(args) => Box::pin(audit::run(args, session)).await,
-        Command::Demo(args) => Box::pin(demo::run(args, session.out, session.env)).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "odh", &mut script);
