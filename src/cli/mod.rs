@@ -97,7 +97,6 @@ enum Command {
     Consent(consent::Args),
     Query(query::Args),
     Audit(audit::Args),
-    /// Play the whole story on a hub of its own: participants, data, policies, grants, queries, audit.
     /// Print a script that completes commands in your shell.
     Completions {
         /// The shell.
