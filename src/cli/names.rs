@@ -85,10 +85,11 @@ pub fn short(name: &str) -> String {
     let parts: Vec<&str> = name.split('/').collect();
     match parts.as_slice() {
         ["participants", participant] => (*participant).to_owned(),
-        ["participants", _, "members", id] | ["accessRequests" | "grants" | "charters", id] => (*id).to_owned(),
+        ["participants", _, "members", id]
+        | ["participants", _, "datasets", _, "snapshots", id]
+        | ["accessRequests" | "grants" | "charters", id] => (*id).to_owned(),
         ["participants", owner, "datasets", dataset] => format!("{owner}.{dataset}"),
         ["participants", owner, "datasets", dataset, "policies", version] => format!("{owner}.{dataset}@{version}"),
-        ["participants", _, "datasets", _, "snapshots", id] => (*id).to_owned(),
         _ => name.to_owned(),
     }
 }
@@ -99,9 +100,8 @@ fn under(collection: &str, text: &str) -> Result<String, Failure> {
 }
 
 fn uuid(text: &str) -> Result<Uuid, Failure> {
-    Uuid::try_parse(text).map_err(|_| {
-        Failure::usage(format!("`{text}` is not a UUID"), format!("`{text}` n'est pas un UUID"))
-    })
+    Uuid::try_parse(text)
+        .map_err(|_| Failure::usage(format!("`{text}` is not a UUID"), format!("`{text}` n'est pas un UUID")))
 }
 
 fn no_participant(text: &str) -> Failure {
