@@ -87,8 +87,7 @@ impl Hub {
         let serving = tokio::spawn(async move {
             Server::builder().add_service(QueryServiceServer::new(Fake)).serve_with_incoming(incoming).await.unwrap();
         });
-        let _serving = tokio_util::task::AbortOnDropHandle::new(serving);
-        Self { keys, address, _folder: folder, _serving }
+        Self { keys, address, _folder: folder, _serving: tokio_util::task::AbortOnDropHandle::new(serving) }
     }
 
     fn target(&self) -> Target {

@@ -194,7 +194,7 @@ mod tests {
     use super::*;
     use crate::{cli::output::to_json, policy::manifest};
 
-    const RICH: &str = r#"
+    const RICH: &str = r"
 dataset: chu.stays
 rules:
   - id: research
@@ -212,7 +212,7 @@ rules:
       certificate_required: true
     duties: [no_reidentification, {delete_after_days: 30}]
 floor: {max_rows: 1000, consent_required: true}
-"#;
+";
 
     #[test]
     fn every_term_of_a_manifest_reaches_the_message() {
