@@ -8,10 +8,12 @@ mod audit;
 mod charter;
 mod choices;
 pub mod client;
+mod config;
 mod consent;
 pub mod context;
 mod dataset;
 pub mod demo;
+mod doctor;
 mod enroll;
 pub mod env;
 pub mod failure;
@@ -23,6 +25,7 @@ pub mod output;
 mod participant;
 mod policy;
 pub mod query;
+mod serve;
 mod upload;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -74,7 +77,12 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    // The server's side (`Serve`, `Demo`, `Config`, `Doctor`) joins here, and in `dispatch`.
+    Serve(serve::Args),
+    Demo(demo::Args),
+    /// Show and check the configuration of a hub.
+    #[command(subcommand)]
+    Config(config::Command),
+    Doctor(doctor::Args),
     /// Become a member: makes a key, gets its certificate and stores both as a context.
     Enroll(enroll::Args),
     Context(context::Args),
@@ -89,8 +97,6 @@ enum Command {
     Consent(consent::Args),
     Query(query::Args),
     Audit(audit::Args),
-    /// Play the whole story on a hub of its own: participants, data, policies, grants, queries, audit.
-    Demo(demo::Args),
     /// Print a script that completes commands in your shell.
     Completions {
         /// The shell.
@@ -127,6 +133,10 @@ pub async fn run_with(args: Vec<OsString>, env: &Env, out: &mut Out) -> Exit {
 /// Each command is boxed: together they would make one very large future.
 async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<(), Failure> {
     match command {
+        Command::Serve(args) => Box::pin(serve::run(args, session.out)).await,
+        Command::Demo(args) => Box::pin(demo::run(args, session.out, session.env)).await,
+        Command::Config(command) => config::run(&command, session.out),
+        Command::Doctor(args) => Box::pin(doctor::run(&args, session.out)).await,
         Command::Enroll(args) => Box::pin(enroll::run(args, session)).await,
         Command::Context(args) => context::run(args, session),
         Command::Participant(args) => Box::pin(participant::run(args, session)).await,
@@ -139,7 +149,6 @@ async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<(), Fai
         Command::Consent(args) => Box::pin(consent::run(args, session)).await,
         Command::Query(args) => Box::pin(query::run(args, session)).await,
         Command::Audit(args) => Box::pin(audit::run(args, session)).await,
-        Command::Demo(args) => Box::pin(demo::run(args, session.out, session.env)).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "odh", &mut script);

@@ -106,7 +106,7 @@ fn timestamp(at: Timestamp) -> WireTimestamp {
 }
 
 fn how(how: &How) -> pb::How {
-    let How { row_filter, masks, aggregate_only, max_rows, certificate_required, consent_required } = how;
+    let How { row_filter, masks, aggregate_only, max_rows, consent_required, certificate_required } = how;
     pb::How {
         row_filter: row_filter.as_ref().map(filter),
         masks: masks.iter().map(|(column, mask)| (column.clone(), self::mask(mask))).collect(),
