@@ -233,7 +233,12 @@ async fn serve_grpc(
     connection_age: Duration,
     shutdown: CancellationToken,
 ) -> Result<()> {
-    let routes = grpc::routes(services, &limits, metrics).await?;
+    let (routes, health) = grpc::routes(services, &limits, metrics).await?;
+    let draining = shutdown.clone();
+    tokio::spawn(async move {
+        draining.cancelled().await;
+        health.drain().await;
+    });
     tonic::transport::Server::builder()
         .max_concurrent_streams(limits.concurrent_streams)
         .concurrency_limit_per_connection(limits.concurrent_per_connection)
