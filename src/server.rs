@@ -234,11 +234,6 @@ async fn serve_grpc(
     shutdown: CancellationToken,
 ) -> Result<()> {
     let (routes, health) = grpc::routes(services, &limits, metrics).await?;
-    let draining = shutdown.clone();
-    tokio::spawn(async move {
-        draining.cancelled().await;
-        health.drain().await;
-    });
     tonic::transport::Server::builder()
         .max_concurrent_streams(limits.concurrent_streams)
         .concurrency_limit_per_connection(limits.concurrent_per_connection)
@@ -251,7 +246,10 @@ async fn serve_grpc(
         .max_connection_age(connection_age)
         .max_connection_age_grace(Duration::from_secs(30))
         .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())
+        .serve_with_incoming_shutdown(incoming, async move {
+            shutdown.cancelled().await;
+            health.drain().await;
+        })
         .await
         .map_err(Error::internal)
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, io, path::Path};
 use tonic_types::StatusExt as _;
 
 use super::env::Lang;
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, Reason};
 
 /// What the program ends with. Stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +82,17 @@ impl Failure {
         Self::new(Exit::Failed, format!("cannot write: {cause}"), format!("écriture impossible : {cause}"))
     }
 
+    /// The same for this stable reason of the API, with what belongs to it; the exit code follows from the reason.
+    #[must_use]
+    pub fn because(mut self, reason: String, metadata: BTreeMap<String, String>) -> Self {
+        let known = Reason::ALL.iter().find(|known| known.name() == reason);
+        if let Some(known) = known {
+            self.0.exit = exit_of(known.code(), &reason);
+        }
+        (self.0.reason, self.0.metadata) = (Some(reason), metadata);
+        self
+    }
+
     /// What the program ends with.
     pub const fn exit(&self) -> Exit {
         self.0.exit
@@ -138,14 +149,10 @@ impl Failure {
 
     /// What is shown to the user: one line that says what happened and why, and one that says what to try.
     pub fn render(&self, lang: Lang) -> String {
-        let mut text = format!("{}: {}", lang.pick("error", "erreur"), self.message(lang));
-        if let Some(reason) = self.reason() {
-            text.push_str(&format!(" [{reason}]"));
-        }
-        if let Some(hint) = self.hint(lang) {
-            text.push_str(&format!("\n  {}: {hint}", lang.pick("try", "essayez")));
-        }
-        text
+        let reason = self.reason().map(|reason| format!(" [{reason}]")).unwrap_or_default();
+        let hint = self.hint(lang).map(|hint| format!("\n  {}: {hint}", lang.pick("try", "essayez")));
+        let (error, hint) = (lang.pick("error", "erreur"), hint.unwrap_or_default());
+        format!("{error}: {}{reason}{hint}", self.message(lang))
     }
 }
 
@@ -175,11 +182,14 @@ impl From<Error> for Failure {
 impl From<tonic::Status> for Failure {
     fn from(status: tonic::Status) -> Self {
         let Some(info) = status.get_details_error_info() else { return transport(&status) };
-        let exit = match (status.code(), info.reason.as_str()) {
-            (tonic::Code::NotFound | tonic::Code::PermissionDenied | tonic::Code::Unauthenticated, _) => Exit::Denied,
-            (tonic::Code::Unavailable, "UNAVAILABLE") => Exit::Unreachable,
-            _ => Exit::Failed,
+        let code = match status.code() {
+            tonic::Code::NotFound => Code::NotFound,
+            tonic::Code::PermissionDenied => Code::PermissionDenied,
+            tonic::Code::Unauthenticated => Code::Unauthenticated,
+            tonic::Code::Unavailable => Code::Unavailable,
+            _ => Code::Internal,
         };
+        let exit = exit_of(code, &info.reason);
         // The hub answers in the language that the call asked for.
         let text = status
             .get_details_localized_message()
@@ -202,21 +212,28 @@ impl From<tonic::transport::Error> for Failure {
     }
 }
 
+/// How the program ends if the hub refuses.
+fn exit_of(code: Code, reason: &str) -> Exit {
+    match (code, reason) {
+        (Code::NotFound | Code::PermissionDenied | Code::Unauthenticated, _) => Exit::Denied,
+        (Code::Unavailable, "UNAVAILABLE") => Exit::Unreachable,
+        _ => Exit::Failed,
+    }
+}
+
 /// A status that does not come from the hub's services: the connection failed, or something in between answered.
 fn transport(status: &tonic::Status) -> Failure {
     let cause = std::error::Error::source(status).map_or_else(|| status.message().to_owned(), root_cause);
     match status.code() {
-        tonic::Code::DeadlineExceeded | tonic::Code::Cancelled => Failure::new(
-            Exit::Unreachable,
-            "the hub did not answer in time",
-            "le hub n'a pas répondu dans le délai",
-        ),
-        tonic::Code::Unimplemented => Failure::new(
+        tonic::Code::DeadlineExceeded | tonic::Code::Cancelled => {
+            Failure::new(Exit::Unreachable, "the hub did not answer in time", "le hub n'a pas répondu dans le délai")
+        }
+        tonic::Code::Unavailable | tonic::Code::Unknown => unreachable_hub(&cause),
+        code => Failure::new(
             Exit::Failed,
-            format!("the hub does not know this call: {cause}"),
-            format!("le hub ne connaît pas cet appel : {cause}"),
+            format!("the hub answered {code:?} without a reason: {cause}"),
+            format!("le hub a répondu {code:?} sans raison : {cause}"),
         ),
-        _ => unreachable_hub(&cause),
     }
 }
 
@@ -244,7 +261,6 @@ mod tests {
     use tonic_types::ErrorDetails;
 
     use super::*;
-    use crate::error::Reason;
 
     fn refusal(code: tonic::Code, reason: &str, metadata: &[(&str, &str)]) -> Failure {
         let metadata: HashMap<String, String> =

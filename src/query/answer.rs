@@ -31,7 +31,8 @@ use super::{
     scan::BATCH_ROWS,
 };
 use crate::{
-    domain::DatasetId,
+    audit::Committed,
+    domain::{DatasetId, Receipt},
     error::{Error, Reason, Result},
 };
 
@@ -99,12 +100,19 @@ pub struct Answer {
     batches: mpsc::Receiver<Result<Message>>,
     ended: bool,
     counters: Arc<Counters>,
+    release: Committed,
     _task: AbortOnDropHandle<()>,
     _engine: Engine,
 }
 
 impl Answer {
-    pub(super) fn start(runtime: &Runtime, engine: Engine, planned: Planned, deadline: Duration) -> Self {
+    pub(super) fn start(
+        runtime: &Runtime,
+        engine: Engine,
+        planned: Planned,
+        release: Committed,
+        deadline: Duration,
+    ) -> Self {
         let (send, batches) = mpsc::channel(BUFFERED_BATCHES);
         let (schema, counters) = (Arc::clone(&planned.schema), Arc::clone(&planned.counters));
         let task = runtime.spawn(async move {
@@ -113,12 +121,17 @@ impl Answer {
             // A reader that is gone wants no end either.
             let _ = send.send(outcome.map(|()| Message::End)).await;
         });
-        Self { schema, batches, ended: false, counters, _task: AbortOnDropHandle::new(task), _engine: engine }
+        Self { schema, batches, ended: false, counters, release, _task: AbortOnDropHandle::new(task), _engine: engine }
     }
 
     /// The columns, also of an answer without rows.
     pub const fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// Where the decision that released this answer stands in the audit log.
+    pub const fn receipt(&self) -> &Receipt {
+        self.release.receipt()
     }
 
     /// The figures so far; complete once the stream has ended.

@@ -28,6 +28,7 @@ use datafusion::{
             ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
         },
     },
+    parquet::file::metadata::RowGroupMetaData,
     physical_expr::{EquivalenceProperties, PhysicalExpr},
     physical_plan::{
         DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
@@ -170,7 +171,7 @@ fn check_object(dataset: &Compiled, schema: &Schema) -> Result<()> {
 /// Divides the row groups into at most `partitions` runs of neighbours: a function of the file's layout only.
 fn split(metadata: &ArrowReaderMetadata, partitions: usize) -> Vec<(Vec<usize>, u64)> {
     let groups = metadata.metadata().row_groups();
-    let rows: i64 = groups.iter().map(|group| group.num_rows()).sum();
+    let rows: i64 = groups.iter().map(RowGroupMetaData::num_rows).sum();
     let runs = if rows < SPLIT_ROWS { 1 } else { partitions.clamp(1, groups.len().max(1)) };
     let length = groups.len().div_ceil(runs).max(1);
     let mut first = 0;
@@ -292,7 +293,7 @@ impl Rows {
             let granted = consent.rows(ordinals(batch)?.as_primitive::<UInt32Type>());
             keep = Some(BooleanArray::new(keep.map_or_else(|| granted.clone(), |keep| keep.values() & &granted), None));
         }
-        let passed = keep.as_ref().map_or(batch.num_rows(), BooleanArray::true_count);
+        let passed = keep.as_ref().map_or_else(|| batch.num_rows(), BooleanArray::true_count);
         dataset.counters.scanned.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
         dataset.counters.passed.fetch_add(passed as u64, Ordering::Relaxed);
         let kept = |array: &ArrayRef| match &keep {

@@ -40,13 +40,12 @@ pub(super) fn build(
     let catalog = MemoryCatalogProvider::new();
     for (index, dataset) in datasets.iter().enumerate() {
         let owner = dataset.id.owner.as_str();
-        let schema = match catalog.schema(owner) {
-            Some(schema) => schema,
-            None => {
-                let schema: Arc<dyn SchemaProvider> = Arc::new(MemorySchemaProvider::new());
-                catalog.register_schema(owner, Arc::clone(&schema))?;
-                schema
-            }
+        let schema = if let Some(schema) = catalog.schema(owner) {
+            schema
+        } else {
+            let schema: Arc<dyn SchemaProvider> = Arc::new(MemorySchemaProvider::new());
+            catalog.register_schema(owner, Arc::clone(&schema))?;
+            schema
         };
         let table = GovernedTable::new(Arc::clone(dataset), index);
         schema.register_table(dataset.id.name.as_str().to_owned(), Arc::new(table))?;
