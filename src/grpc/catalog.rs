@@ -26,7 +26,7 @@ const MOST_PAGES: usize = 20;
 const CHANGEABLE: [&str; 5] = ["title", "description", "licence", "attribution", "keywords"];
 /// Fields of a filter.
 const FIELDS: [&str; 8] =
-    ["state", "access_level", "licence", "language", "pseudonym_namespace", "synthetic", "keyword", "column"];
+    ["state", "access_level", "licence", "pseudonym_namespace", "synthetic", "keyword", "column"];
 
 /// The service.
 #[derive(Debug)]
@@ -237,9 +237,6 @@ fn new_dataset(id: DatasetId, new: pb::Dataset) -> Result<NewDataset> {
     if let Some((field, _, most)) = lengths.into_iter().find(|(_, length, most)| length > most) {
         return Err(Error::invalid(field, format_args!("longer than {most} characters")));
     }
-    if !new.language.is_empty() {
-        return Err(Error::invalid("language", "this hub does not keep it"));
-    }
     Ok(NewDataset {
         id,
         title: new.title,
@@ -300,7 +297,6 @@ fn dataset_message(dataset: Dataset) -> pb::Dataset {
         licence: dataset.licence,
         attribution: dataset.attribution,
         keywords: dataset.keywords,
-        language: String::new(),
         synthetic: dataset.synthetic,
         access_level: access_message(dataset.access),
         subject_key: dataset
