@@ -46,16 +46,26 @@ pub(crate) struct RawAnswer {
     pub(crate) body: Bytes,
 }
 
-/// Posts `body` as it is to a gRPC method, for example `ParticipantService/GetHub`.
+/// Posts `body` as it is to a method of the hub's API, for example `ParticipantService/GetHub`.
 pub(crate) async fn post(
     site: &Site,
     identity: Option<ClientIdentity<'_>>,
     method: &str,
     body: impl Into<Bytes>,
 ) -> Result<RawAnswer, Failed> {
+    post_to(site, identity, &format!("/occitanie.datahub.v1.{method}"), body).await
+}
+
+/// Posts `body` as it is to a path of the gRPC listener.
+pub(crate) async fn post_to(
+    site: &Site,
+    identity: Option<ClientIdentity<'_>>,
+    path: &str,
+    body: impl Into<Bytes>,
+) -> Result<RawAnswer, Failed> {
     let connector = Connector::new(Arc::new(client_config(&site.ca_pem, identity)?));
     let client = Client::builder(TokioExecutor::new()).http2_only(true).build::<_, Full<Bytes>>(connector);
-    let request = http::Request::post(format!("{}/occitanie.datahub.v1.{method}", site.grpc))
+    let request = http::Request::post(format!("{}{path}", site.grpc))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
         .body(Full::new(body.into()))?;
