@@ -1,1 +1,16 @@
-fn main() {}
+//! The `odh` program: runs the command line on a multi-threaded runtime and ends with its exit code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // A panic's message can hold values of a query or an upload: the place is enough to find its cause.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "panic");
+    }));
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(_) => return ExitCode::FAILURE,
+    };
+    runtime.block_on(odh::cli::run(std::env::args_os()))
+}

@@ -20,7 +20,8 @@ use crate::{
     grpc,
     http::{OpsState, Phase, ops_router, public_router, serve_plain},
     service::Services,
-    trust::tls::{AcceptLimits, Alpn, ServerTls, ServerTlsSettings, TlsIncoming, serve_tls},
+    telemetry::Metrics,
+    trust::tls::{AcceptLimits, Alpn, ConnectionMeter, ServerTls, ServerTlsSettings, TlsIncoming, serve_tls},
 };
 
 /// Denials of strangers are logged together this often.
@@ -82,9 +83,13 @@ pub async fn run(app: App, listeners: Listeners, shutdown: CancellationToken) ->
 
     let mut tasks = JoinSet::new();
     tasks.spawn(serve_ops(listeners.ops, ops.clone(), shutdown.clone()));
-    tasks.spawn(serve_https(serve_tls(listeners.https, tls.https.clone(), limits), services.clone(), shutdown.clone()));
+    tasks.spawn(serve_https(
+        serve_tls(listeners.https, tls.https.clone(), limits, Some(meter(metrics))),
+        services.clone(),
+        shutdown.clone(),
+    ));
     tasks.spawn(serve_grpc(
-        serve_tls(listeners.grpc, tls.grpc.clone(), limits),
+        serve_tls(listeners.grpc, tls.grpc.clone(), limits, Some(meter(metrics))),
         services.clone(),
         Arc::clone(metrics),
         config.limits.clone(),
@@ -122,6 +127,24 @@ pub async fn run(app: App, listeners: Listeners, shutdown: CancellationToken) ->
 
 fn flatten(ended: std::result::Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
     ended.map_err(Error::internal)?
+}
+
+/// Counts the connections of both TLS listeners.
+#[derive(Debug)]
+struct Meter(Arc<Metrics>);
+
+impl ConnectionMeter for Meter {
+    fn open(&self) -> Box<dyn std::any::Any + Send + Sync> {
+        Box::new(self.0.connection())
+    }
+
+    fn handshake_failed(&self) {
+        self.0.handshake_failed();
+    }
+}
+
+fn meter(metrics: &Arc<Metrics>) -> Arc<dyn ConnectionMeter> {
+    Arc::new(Meter(Arc::clone(metrics)))
 }
 
 /// The TLS configuration of both listeners, renewed together.
@@ -205,12 +228,12 @@ async fn chores(services: Services, tls: Tls, names: Vec<String>, require: bool)
 async fn serve_grpc(
     incoming: TlsIncoming,
     services: Services,
-    metrics: Arc<crate::telemetry::Metrics>,
+    metrics: Arc<Metrics>,
     limits: crate::config::Limits,
     connection_age: Duration,
     shutdown: CancellationToken,
 ) -> Result<()> {
-    let routes = grpc::routes(services, &limits, metrics).await?;
+    let (routes, health) = grpc::routes(services, &limits, metrics).await?;
     tonic::transport::Server::builder()
         .max_concurrent_streams(limits.concurrent_streams)
         .concurrency_limit_per_connection(limits.concurrent_per_connection)
@@ -223,7 +246,10 @@ async fn serve_grpc(
         .max_connection_age(connection_age)
         .max_connection_age_grace(Duration::from_secs(30))
         .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())
+        .serve_with_incoming_shutdown(incoming, async move {
+            shutdown.cancelled().await;
+            health.drain().await;
+        })
         .await
         .map_err(Error::internal)
 }

@@ -1,10 +1,11 @@
 //! `odh config`: what the hub can be told, and whether what it is told holds.
 
-use std::{io::Write, path::PathBuf};
+use std::path::PathBuf;
 
+use super::{failure::Failure, output::Out};
 use crate::{
     config::{Config, Severity},
-    error::{Error, Result},
+    error::Error,
 };
 
 /// Show and check the configuration.
@@ -27,12 +28,12 @@ pub enum Command {
 }
 
 /// Runs the command; an error finding of `check` is a failure.
-pub fn run(command: &Command, out: &mut dyn Write) -> Result<()> {
+pub(super) fn run(command: &Command, out: &mut Out) -> Result<(), Failure> {
     match command {
-        Command::Example => write!(out, "{}", Config::example()).map_err(Error::internal),
+        Command::Example => out.bytes(Config::example().as_bytes()),
         Command::Show { file } => {
             let config = Config::read(file.as_deref(), std::env::vars_os())?;
-            write!(out, "{}", config.redacted_toml()).map_err(Error::internal)
+            out.bytes(config.redacted_toml().as_bytes())
         }
         Command::Check { file } => {
             let findings = Config::read(file.as_deref(), std::env::vars_os())?.check();
@@ -41,11 +42,11 @@ pub fn run(command: &Command, out: &mut dyn Write) -> Result<()> {
                     Severity::Error => "error",
                     Severity::Warning => "warning",
                 };
-                writeln!(out, "{weight}: {}: {}", finding.key, finding.message).map_err(Error::internal)?;
+                out.line(format_args!("{weight}: {}: {}", finding.key, finding.message))?;
             }
             match findings.iter().find(|finding| finding.severity == Severity::Error) {
-                Some(finding) => Err(Error::invalid(finding.key, &finding.message)),
-                None => writeln!(out, "the configuration holds").map_err(Error::internal),
+                Some(finding) => Err(Error::invalid(finding.key, &finding.message).into()),
+                None => out.line("the configuration holds"),
             }
         }
     }

@@ -2,17 +2,17 @@
 
 use std::{
     fs,
-    io::Write,
     net::TcpListener,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
+use super::{failure::Failure, output::Out};
 use crate::{
     config::{Config, Severity},
     domain::SystemClock,
-    error::{Error, Reason, Result},
+    error::{Error, Reason},
     store::{Store, StoreConfig, WriterConfig, WriterMetrics},
     trust::KeyStore,
 };
@@ -26,7 +26,7 @@ pub struct Args {
 }
 
 /// Prints one line per check; fails if one failed.
-pub async fn run(args: &Args, out: &mut (dyn Write + Send)) -> Result<()> {
+pub(super) async fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
     let config = Config::read(args.config.as_deref(), std::env::vars_os())?;
     let mut checks = vec![
         ("configuration", configuration(&config)),
@@ -45,7 +45,7 @@ pub async fn run(args: &Args, out: &mut (dyn Write + Send)) -> Result<()> {
             Ok(text) => ("ok  ", text),
             Err(text) => ("FAIL", text),
         };
-        writeln!(out, "{mark} {name}: {text}").map_err(Error::internal)?;
+        out.line(format_args!("{mark} {name}: {text}"))?;
     }
     if failures == 0 {
         Ok(())
@@ -53,7 +53,8 @@ pub async fn run(args: &Args, out: &mut (dyn Write + Send)) -> Result<()> {
         Err(Error::new(Reason::StateConflict)
             .with("object", "this machine")
             .with("state", format_args!("not fit: {failures} checks failed"))
-            .with("wanted", "fit"))
+            .with("wanted", "fit")
+            .into())
     }
 }
 

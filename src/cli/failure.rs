@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, io, path::Path};
 use tonic_types::StatusExt as _;
 
 use super::env::Lang;
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, Reason};
 
 /// What the program ends with. Stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +80,17 @@ impl Failure {
             return Self::new(Exit::Ok, "", "");
         }
         Self::new(Exit::Failed, format!("cannot write: {cause}"), format!("écriture impossible : {cause}"))
+    }
+
+    /// The same for this stable reason of the API, with what belongs to it; the exit code follows from the reason.
+    #[must_use]
+    pub fn because(mut self, reason: String, metadata: BTreeMap<String, String>) -> Self {
+        let known = Reason::ALL.iter().find(|known| known.name() == reason);
+        if let Some(known) = known {
+            self.0.exit = exit_of(known.code(), &reason);
+        }
+        (self.0.reason, self.0.metadata) = (Some(reason), metadata);
+        self
     }
 
     /// What the program ends with.
@@ -175,11 +186,14 @@ impl From<Error> for Failure {
 impl From<tonic::Status> for Failure {
     fn from(status: tonic::Status) -> Self {
         let Some(info) = status.get_details_error_info() else { return transport(&status) };
-        let exit = match (status.code(), info.reason.as_str()) {
-            (tonic::Code::NotFound | tonic::Code::PermissionDenied | tonic::Code::Unauthenticated, _) => Exit::Denied,
-            (tonic::Code::Unavailable, "UNAVAILABLE") => Exit::Unreachable,
-            _ => Exit::Failed,
+        let code = match status.code() {
+            tonic::Code::NotFound => Code::NotFound,
+            tonic::Code::PermissionDenied => Code::PermissionDenied,
+            tonic::Code::Unauthenticated => Code::Unauthenticated,
+            tonic::Code::Unavailable => Code::Unavailable,
+            _ => Code::Internal,
         };
+        let exit = exit_of(code, &info.reason);
         // The hub answers in the language that the call asked for.
         let text = status
             .get_details_localized_message()
@@ -199,6 +213,15 @@ impl From<tonic::Status> for Failure {
 impl From<tonic::transport::Error> for Failure {
     fn from(error: tonic::transport::Error) -> Self {
         unreachable_hub(&root_cause(&error))
+    }
+}
+
+/// How the program ends if the hub refuses.
+fn exit_of(code: Code, reason: &str) -> Exit {
+    match (code, reason) {
+        (Code::NotFound | Code::PermissionDenied | Code::Unauthenticated, _) => Exit::Denied,
+        (Code::Unavailable, "UNAVAILABLE") => Exit::Unreachable,
+        _ => Exit::Failed,
     }
 }
 
@@ -244,7 +267,6 @@ mod tests {
     use tonic_types::ErrorDetails;
 
     use super::*;
-    use crate::error::Reason;
 
     fn refusal(code: tonic::Code, reason: &str, metadata: &[(&str, &str)]) -> Failure {
         let metadata: HashMap<String, String> =

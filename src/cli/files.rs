@@ -28,6 +28,11 @@ pub fn write_public(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     write(path, bytes, 0o644)
 }
 
+/// Gives a file or folder another name in the same place.
+pub fn rename(from: &Path, to: &Path) -> Result<(), Failure> {
+    fs::rename(from, to).map_err(|e| Failure::file(to, &e))
+}
+
 /// Makes a folder that only its owner can enter, with those above it.
 pub fn private_folder(path: &Path) -> Result<(), Failure> {
     let mut builder = fs::DirBuilder::new();

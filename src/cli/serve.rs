@@ -1,9 +1,15 @@
 //! `odh serve`: runs the hub until it is told to end.
 
-use std::{fs, io::Write, path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tokio_util::sync::CancellationToken;
 
+use super::{failure::Failure, output::Out};
 use crate::{
     app::App,
     config::Config,
@@ -36,7 +42,7 @@ pub struct Args {
 }
 
 /// Serves until SIGTERM or Ctrl-C.
-pub async fn run(args: Args, out: &mut (dyn Write + Send)) -> Result<()> {
+pub(super) async fn run(args: Args, out: &mut Out) -> Result<(), Failure> {
     let config = Config::load(args.config.as_deref(), std::env::vars_os())?;
     let _telemetry = telemetry::init(&config.telemetry, &config.hub.id)?;
     let listeners = Listeners::bind(&config.listen).await?;
@@ -44,61 +50,49 @@ pub async fn run(args: Args, out: &mut (dyn Write + Send)) -> Result<()> {
     let token_file = config.data_dir.join("operator.token");
     let operator =
         OperatorIdentity { id: args.operator_id, siren: args.operator_siren, legal_name: args.operator_name };
-    let metrics = Arc::new(Metrics::new(grpc::paths()));
+    let metrics = Arc::new(Metrics::new(grpc::method_paths()));
     let app = App::open(config, addresses.https, operator, Arc::new(SystemClock), metrics).await?;
     if let Some(token) = &app.operator_token {
         write_private(&token_file, token)?;
     }
     let ca_file = app.config.data_dir.join("ca.crt");
     fs::write(&ca_file, app.services.keys().authority().certificate_pem()).map_err(Error::internal)?;
-    announce(&args, &app, &addresses, &token_file, &ca_file, out)?;
+    announce(args.ready_json, &app, &addresses, &token_file, &ca_file, out)?;
     let shutdown = CancellationToken::new();
     tokio::spawn(end_on_signal(shutdown.clone()));
-    server::run(app, listeners, shutdown).await
+    Ok(server::run(app, listeners, shutdown).await?)
 }
 
 fn announce(
-    args: &Args,
+    ready_json: bool,
     app: &App,
     addresses: &server::Addresses,
-    token_file: &std::path::Path,
-    ca_file: &std::path::Path,
-    out: &mut (dyn Write + Send),
-) -> Result<()> {
-    let said = if args.ready_json {
-        let ready = serde_json::json!({
-            "grpc": format!("https://{}", addresses.grpc),
-            "https": format!("https://{}", addresses.https),
-            "ops": format!("http://{}", addresses.ops),
-        });
-        writeln!(out, "{ready}")
-    } else {
-        let mut said = writeln!(
-            out,
-            "{} is serving\n  gRPC   https://{}\n  HTTPS  https://{}\n  ops    http://{}\n  CA     {}",
-            app.config.hub.public_name,
-            addresses.grpc,
-            addresses.https,
-            addresses.ops,
-            ca_file.display()
-        );
-        if app.operator_token.is_some() {
-            said = said.and_then(|()| {
-                writeln!(
-                    out,
-                    "This hub is new. Its first operator enrols with the one-time token in {0}:\n  odh enroll --hub https://{1} --ca {2} --token \"$(cat {0})\"",
-                    token_file.display(),
-                    addresses.grpc,
-                    ca_file.display()
-                )
-            });
-        }
-        said
-    };
-    said.and_then(|()| out.flush()).map_err(Error::internal)
+    token_file: &Path,
+    ca_file: &Path,
+    out: &mut Out,
+) -> Result<(), Failure> {
+    let (grpc, https, ops) = (addresses.grpc, addresses.https, addresses.ops);
+    if ready_json {
+        return out.line(serde_json::json!({
+            "grpc": format!("https://{grpc}"),
+            "https": format!("https://{https}"),
+            "ops": format!("http://{ops}"),
+        }));
+    }
+    out.line(format_args!("{} is serving", app.config.hub.public_name))?;
+    out.line(format_args!("  gRPC   https://{grpc}"))?;
+    out.line(format_args!("  HTTPS  https://{https}"))?;
+    out.line(format_args!("  ops    http://{ops}"))?;
+    out.line(format_args!("  CA     {}", ca_file.display()))?;
+    if app.operator_token.is_some() {
+        let (ca, token) = (ca_file.display(), token_file.display());
+        out.line(format_args!("This hub is new. Its first operator enrols with the one-time token in {token}:"))?;
+        out.line(format_args!("  odh enroll --hub https://{grpc} --ca {ca} --token \"$(cat {token})\""))?;
+    }
+    Ok(())
 }
 
-fn write_private(path: &std::path::Path, text: &str) -> Result<()> {
+fn write_private(path: &Path, text: &str) -> Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let written = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
     written

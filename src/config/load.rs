@@ -16,7 +16,17 @@ use crate::error::{Error, Result};
 const PREFIX: &str = "ODH_";
 
 /// Variables with the prefix that are not configuration: the CLI's, and (by prefix) those of tests and benchmarks.
-const NOT_CONFIGURATION: [&str; 5] = ["ODH_CONFIG", "ODH_CONTEXT", "ODH_SERVER", "ODH_TOKEN", "ODH_REQUIRE_POSTGRES"];
+const NOT_CONFIGURATION: [&str; 9] = [
+    "ODH_CONFIG",
+    "ODH_HOME",
+    "ODH_CONTEXT",
+    "ODH_GRPC",
+    "ODH_CA",
+    "ODH_CERT",
+    "ODH_KEY",
+    "ODH_BEARER",
+    "ODH_REQUIRE_POSTGRES",
+];
 const NOT_CONFIGURATION_PREFIXES: [&str; 3] = ["ODH_CLI_", "ODH_TEST_", "ODH_BENCH_"];
 
 impl Config {

@@ -3,7 +3,10 @@
 //! A ten-kilobyte query can plan for a minute and a forty-kilobyte one overflows the stack, so bytes, tokens, depth,
 //! relations and unions are capped here. Whatever is not exactly one plain query is refused by name.
 
-use std::{collections::{BTreeSet, VecDeque}, ops::ControlFlow};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    ops::ControlFlow,
+};
 
 use datafusion::{
     common::TableReference,
@@ -22,7 +25,10 @@ use super::{
     failure::{quote, reject},
     functions,
 };
-use crate::{domain::DatasetId, error::{Error, Result}};
+use crate::{
+    domain::DatasetId,
+    error::{Error, Result},
+};
 
 /// Largest text, in bytes.
 pub(super) const MAX_BYTES: usize = 32 * 1024;
@@ -38,6 +44,8 @@ pub(super) const MAX_UNIONS: usize = 8;
 pub(super) const MAX_IN: usize = 1_000;
 /// Longest literal, in bytes.
 pub(super) const MAX_LITERAL: usize = 8 * 1024;
+/// Most grouping sets, which CUBE doubles with each column.
+const MAX_GROUPING_SETS: usize = 64;
 /// Largest product of the argument counts of all concatenations: nested ones multiply the length of their input.
 const MAX_CONCAT: usize = 64;
 
@@ -62,7 +70,7 @@ impl Admitted {
 /// Admits `sql`; recurses over what it parses, so it wants a big stack.
 pub(super) fn admit(sql: &str) -> Result<Admitted> {
     let mut query = parse(sql)?;
-    let mut check = Check { concat: 1, ..Check::default() };
+    let mut check = Check { concat: 1, grouping_sets: 1, ..Check::default() };
     if let ControlFlow::Break(error) = query.visit(&mut check) {
         return Err(error);
     }
@@ -86,6 +94,14 @@ fn parse(sql: &str) -> Result<Box<ast::Query>> {
     if tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_))).count() > MAX_TOKENS {
         return Err(reject("too_large", format!("the text exceeds {MAX_TOKENS} tokens")));
     }
+    // Names of the engine's own hidden columns: none of the caller's may look like one.
+    let reserved = tokens.iter().find_map(|token| match token {
+        Token::Word(word) if is_reserved(&word.value) => Some(quote(&word.value)),
+        _ => None,
+    });
+    if let Some(name) = reserved {
+        return Err(reject("unknown_column", format!("there is no column `{name}` here")));
+    }
     let statements: VecDeque<Statement> = DFParserBuilder::new(sql)
         .with_dialect(&dialect)
         .build()
@@ -100,6 +116,11 @@ fn parse(sql: &str) -> Result<Box<ast::Query>> {
         (Some(_), None) => Err(only_select()),
         _ => Err(reject("one_statement", "write exactly one statement")),
     }
+}
+
+/// Whether a name belongs to the engine.
+pub(super) fn is_reserved(name: &str) -> bool {
+    name.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("__odh"))
 }
 
 fn only_select() -> Error {
@@ -151,6 +172,7 @@ struct Check {
     relations: usize,
     unions: usize,
     concat: usize,
+    grouping_sets: usize,
 }
 
 impl Check {
@@ -185,6 +207,14 @@ impl Check {
         self.concat = self.concat.saturating_mul(arguments.max(1));
         if self.concat > MAX_CONCAT {
             return too_complex("there are too many concatenations".to_owned());
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn grouping_sets(&mut self, sets: usize) -> ControlFlow<Error> {
+        self.grouping_sets = self.grouping_sets.saturating_mul(sets.max(1));
+        if self.grouping_sets > MAX_GROUPING_SETS {
+            return too_complex(format!("there are more than {MAX_GROUPING_SETS} grouping sets"));
         }
         ControlFlow::Continue(())
     }
@@ -265,9 +295,18 @@ impl Visitor for Check {
 
     fn pre_visit_table_factor(&mut self, factor: &ast::TableFactor) -> ControlFlow<Error> {
         match factor {
-            ast::TableFactor::Table { name, args: None, with_hints, version: None, with_ordinality: false, partitions, json_path: None, sample: None, index_hints, .. }
-                if with_hints.is_empty() && partitions.is_empty() && index_hints.is_empty() =>
-            {
+            ast::TableFactor::Table {
+                name,
+                args: None,
+                with_hints,
+                version: None,
+                with_ordinality: false,
+                partitions,
+                json_path: None,
+                sample: None,
+                index_hints,
+                ..
+            } if with_hints.is_empty() && partitions.is_empty() && index_hints.is_empty() => {
                 self.relations += 1;
                 if self.relations > MAX_RELATIONS {
                     return too_complex(format!("there are more than {MAX_RELATIONS} relations"));
@@ -290,6 +329,9 @@ impl Visitor for Check {
         match expr {
             ast::Expr::Function(function) => self.function(function),
             ast::Expr::BinaryOp { op: ast::BinaryOperator::StringConcat, .. } => self.concatenates(2),
+            ast::Expr::Cube(sets) => self.grouping_sets(1 << sets.len().min(16)),
+            ast::Expr::Rollup(sets) => self.grouping_sets(sets.len() + 1),
+            ast::Expr::GroupingSets(sets) => self.grouping_sets(sets.len()),
             ast::Expr::InList { list, .. } if list.len() > MAX_IN => {
                 too_complex(format!("a list of IN has more than {MAX_IN} values"))
             }
@@ -305,7 +347,9 @@ impl Visitor for Check {
     fn pre_visit_value(&mut self, value: &ast::ValueWithSpan) -> ControlFlow<Error> {
         match &value.value {
             ast::Value::Placeholder(_) => refuse("placeholder", "parameters are not accepted: write the value"),
-            ast::Value::Number(digits, _) if digits.len() > MAX_LITERAL => too_complex("a number is too long".to_owned()),
+            ast::Value::Number(digits, _) if digits.len() > MAX_LITERAL => {
+                too_complex("a number is too long".to_owned())
+            }
             other => match other.clone().into_string() {
                 Some(text) if text.len() > MAX_LITERAL => {
                     too_complex(format!("a literal is longer than {MAX_LITERAL} bytes"))

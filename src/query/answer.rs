@@ -20,10 +20,7 @@ use arrow::{
     compute::{BatchCoalescer, cast},
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
-use datafusion::{
-    error::DataFusionError,
-    physical_plan::execute_stream,
-};
+use datafusion::{error::DataFusionError, physical_plan::execute_stream};
 use futures::{Stream, StreamExt as _};
 use tokio::{runtime::Runtime, sync::mpsc};
 use tokio_util::task::AbortOnDropHandle;
@@ -34,7 +31,8 @@ use super::{
     scan::BATCH_ROWS,
 };
 use crate::{
-    domain::DatasetId,
+    audit::Committed,
+    domain::{DatasetId, Receipt},
     error::{Error, Reason, Result},
 };
 
@@ -102,12 +100,19 @@ pub struct Answer {
     batches: mpsc::Receiver<Result<Message>>,
     ended: bool,
     counters: Arc<Counters>,
+    release: Committed,
     _task: AbortOnDropHandle<()>,
     _engine: Engine,
 }
 
 impl Answer {
-    pub(super) fn start(runtime: &Runtime, engine: Engine, planned: Planned, deadline: Duration) -> Self {
+    pub(super) fn start(
+        runtime: &Runtime,
+        engine: Engine,
+        planned: Planned,
+        release: Committed,
+        deadline: Duration,
+    ) -> Self {
         let (send, batches) = mpsc::channel(BUFFERED_BATCHES);
         let (schema, counters) = (Arc::clone(&planned.schema), Arc::clone(&planned.counters));
         let task = runtime.spawn(async move {
@@ -116,12 +121,17 @@ impl Answer {
             // A reader that is gone wants no end either.
             let _ = send.send(outcome.map(|()| Message::End)).await;
         });
-        Self { schema, batches, ended: false, counters, _task: AbortOnDropHandle::new(task), _engine: engine }
+        Self { schema, batches, ended: false, counters, release, _task: AbortOnDropHandle::new(task), _engine: engine }
     }
 
     /// The columns, also of an answer without rows.
     pub const fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// Where the decision that released this answer stands in the audit log.
+    pub const fn receipt(&self) -> &Receipt {
+        self.release.receipt()
     }
 
     /// The figures so far; complete once the stream has ended.
@@ -239,7 +249,8 @@ pub(super) fn plain_schema(schema: &Schema) -> SchemaRef {
 
 fn plain(batch: &RecordBatch, schema: &SchemaRef) -> std::result::Result<RecordBatch, DataFusionError> {
     let columns = batch.columns().iter().zip(schema.fields());
-    let columns = columns.map(|(column, field)| cast(column, field.data_type())).collect::<std::result::Result<_, _>>()?;
+    let columns =
+        columns.map(|(column, field)| cast(column, field.data_type())).collect::<std::result::Result<_, _>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
 }

@@ -8,9 +8,8 @@ use crate::{
 
 /// Checks that every term of `how` can be enforced on these columns; `POLICY_INVALID` names the term that cannot.
 pub fn check_how(how: &How, columns: &[Column]) -> Result<()> {
-    let invalid = |path: String, detail: String| {
-        Err(Error::new(Reason::PolicyInvalid).with("path", path).with("detail", detail))
-    };
+    let invalid =
+        |path: String, detail: String| Err(Error::new(Reason::PolicyInvalid).with("path", path).with("detail", detail));
     if let Some(filter) = &how.row_filter
         && let Err(detail) = Predicate::compile(filter, columns)
     {
@@ -45,9 +44,7 @@ mod tests {
             role: ColumnRole::Dimension,
             description: String::new(),
         }];
-        let filter = |value| {
-            Some(Filter::Compare { column: "age".into(), op: CompareOp::Lt, value })
-        };
+        let filter = |value| Some(Filter::Compare { column: "age".into(), op: CompareOp::Lt, value });
         let good = How { row_filter: filter(Value::Int(3)), ..How::default() };
         assert!(check_how(&good, &columns).is_ok());
         for (bad, path) in [

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use roaring::RoaringBitmap;
 
-use super::{answer::DatasetCounters, consent::ConsentBits, failure::failed, mask::ColumnMask, predicate::Predicate};
+use super::{
+    admit::is_reserved, answer::DatasetCounters, consent::ConsentBits, failure::failed, mask::ColumnMask,
+    predicate::Predicate,
+};
 use crate::{
     domain::{Column, ColumnRole, ColumnType, Columns, DatasetId, How, Mask, SubjectKey},
     error::Result,
@@ -97,6 +100,9 @@ impl Compiled {
         // A mask on a column that the object lacks would be a term without effect.
         if dataset.how.masks.keys().any(|name| !stored.iter().any(|column| column.name == *name)) {
             return Err(failed("mask on a missing column"));
+        }
+        if stored.iter().any(|column| is_reserved(&column.name) || column.name == ORDINAL_COLUMN) {
+            return Err(failed("reserved column name"));
         }
         if dataset.consent.is_some() && dataset.subject_key.is_none() {
             return Err(failed("consent without a subject key"));

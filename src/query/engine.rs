@@ -1,10 +1,16 @@
 //! The engine: its limits, its own runtime, and the way of a query from text to answer.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, sync::{Arc, atomic::AtomicU64}, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use arrow::datatypes::SchemaRef;
 use datafusion::{
-    common::tree_node::TreeNode,
+    common::tree_node::TreeNodeRecursion,
     execution::{SessionState, TaskContext},
     logical_expr::LogicalPlan,
     physical_plan::{ExecutionPlan, empty::EmptyExec, placeholder_row::PlaceholderRowExec},
@@ -23,7 +29,11 @@ use super::{
     suppress::KSuppressExec,
     totalise::{average_as_double, totalise},
 };
-use crate::{audit::Committed, domain::DatasetId, error::{Error, Reason, Result}};
+use crate::{
+    audit::Committed,
+    domain::DatasetId,
+    error::{Error, Reason, Result},
+};
 
 /// How many queries may be parsed or planned at once, abandoned ones included.
 const PLANNERS: usize = 8;
@@ -84,6 +94,7 @@ impl Engine {
             .enable_time()
             .build()
             .map_err(Error::internal)?;
+        std::fs::create_dir_all(&config.temp_dir).map_err(Error::internal)?;
         let places = Arc::new(Semaphore::new(PLANNERS));
         Ok(Self { inner: Arc::new(Inner { config, places, runtime: Some(runtime) }) })
     }
@@ -106,13 +117,12 @@ impl Engine {
     }
 
     /// Runs a planned query. `release` is the evidence that the decision to do so is in the audit log (P1).
-    pub async fn execute(&self, planned: Planned, release: Committed) -> Result<Answer> {
-        tracing::debug!(entry = release.receipt().index, "query released");
+    pub fn execute(&self, planned: Planned, release: Committed) -> Result<Answer> {
         let runtime = self.inner.runtime()?;
         let deadline = self.inner.config.deadline;
         // Keeps the engine's threads alive as long as the answer is read.
         let engine = self.clone();
-        Ok(Answer::start(runtime, engine, planned, deadline))
+        Ok(Answer::start(runtime, engine, planned, release, deadline))
     }
 }
 
@@ -135,12 +145,16 @@ impl Inner {
             cap = cap.min(dataset.how.max_rows.unwrap_or(u64::MAX));
         }
         let suppressed = Arc::new(AtomicU64::new(0));
-        let session = session::build(&self.config, &compiled, Arc::clone(&suppressed)).map_err(|_| failed("session"))?;
+        let session =
+            session::build(&self.config, &compiled, Arc::clone(&suppressed)).map_err(|_| failed("session"))?;
         let aggregate_only = compiled.iter().any(|dataset| dataset.k.is_some());
         let physical = self.runtime()?.block_on(physical(&session, admitted, aggregate_only))?;
         let counters = Counters::new(
             suppressed,
-            compiled.iter().map(|dataset| (dataset.id.clone(), Arc::clone(&dataset.counters))).collect::<BTreeMap<DatasetId, _>>(),
+            compiled
+                .iter()
+                .map(|dataset| (dataset.id.clone(), Arc::clone(&dataset.counters)))
+                .collect::<BTreeMap<DatasetId, _>>(),
         );
         Ok(Planned {
             schema: plain_schema(&physical.schema()),
@@ -160,48 +174,75 @@ async fn physical(session: &SessionState, admitted: Admitted, aggregate_only: bo
     let reads = !tables_read(&plan).map_err(|_| failed("foreign table"))?.is_empty();
     let plan = if aggregate_only { average_as_double(plan).map_err(|error| of_planning(&error))? } else { plan };
     let options = session.config_options();
-    let coerced = session.analyzer().execute_and_check(plan, options, |_, _| {}).map_err(|error| of_planning(&error))?;
+    let coerced =
+        session.analyzer().execute_and_check(plan, options, |_, _| {}).map_err(|error| of_planning(&error))?;
     let total = totalise(coerced).map_err(|error| of_planning(&error))?;
     let protected = if aggregate_only { protect(total).map_err(|_| failed("suppression"))? } else { total };
     let rows_without_data = makes_a_row(&protected);
-    let physical = session.create_physical_plan(&protected).await.map_err(|error| of_planning(&error))?;
-    let mut found = Found::default();
-    found.walk(&physical);
-    let suppresses = found.suppress || !aggregate_only || !found.scan;
-    if found.foreign || !suppresses || (found.placeholder && reads && !rows_without_data) {
+    // Not `SessionState::optimize`, which would coerce again after the casts have been made total.
+    let optimised = session.optimizer().optimize(protected, session, |_, _| {}).map_err(|error| of_planning(&error))?;
+    let physical = session.query_planner().create_physical_plan(&optimised, session).await;
+    let physical = physical.map_err(|error| of_planning(&error))?;
+    let leaves = Leaves::of(&physical);
+    let suppresses = !aggregate_only || !leaves.has(Leaf::Governed) || contains_suppression(&physical);
+    let conjured = leaves.has(Leaf::Placeholder) && reads && !rows_without_data;
+    if leaves.has(Leaf::Foreign) || !suppresses || conjured {
         return Err(failed("a plan without the barrier"));
     }
     Ok(physical)
 }
 
-/// Whether the query itself asks for a row without a table, as `SELECT 1` does.
+/// Whether the query itself asks for a row without a table, as `SELECT 1` does, at the top or in a subquery.
 fn makes_a_row(plan: &LogicalPlan) -> bool {
-    plan.exists(|node| Ok(matches!(node, LogicalPlan::EmptyRelation(empty) if empty.produce_one_row))).unwrap_or(false)
+    let mut found = false;
+    let walked = plan.apply_with_subqueries(|node| {
+        found |= matches!(node, LogicalPlan::EmptyRelation(empty) if empty.produce_one_row);
+        Ok(TreeNodeRecursion::Continue)
+    });
+    found && walked.is_ok()
 }
 
-/// What the leaves of a physical plan are.
-#[derive(Default)]
-struct Found {
-    scan: bool,
-    placeholder: bool,
-    suppress: bool,
-    foreign: bool,
+/// What a leaf of a physical plan is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leaf {
+    Governed,
+    Placeholder,
+    Empty,
+    Foreign,
 }
 
-impl Found {
+/// The leaves of a physical plan.
+struct Leaves(Vec<Leaf>);
+
+impl Leaves {
+    fn of(plan: &Arc<dyn ExecutionPlan>) -> Self {
+        let mut leaves = Self(Vec::new());
+        leaves.walk(plan);
+        leaves
+    }
+
+    fn has(&self, leaf: Leaf) -> bool {
+        self.0.contains(&leaf)
+    }
+
     fn walk(&mut self, plan: &Arc<dyn ExecutionPlan>) {
-        self.suppress |= plan.is::<KSuppressExec>();
         let children = plan.children();
         if children.is_empty() {
-            let (scan, placeholder) = (plan.is::<GovernedScanExec>(), plan.is::<PlaceholderRowExec>());
-            self.scan |= scan;
-            self.placeholder |= placeholder;
-            self.foreign |= !scan && !placeholder && !plan.is::<EmptyExec>();
+            self.0.push(match plan {
+                leaf if leaf.is::<GovernedScanExec>() => Leaf::Governed,
+                leaf if leaf.is::<PlaceholderRowExec>() => Leaf::Placeholder,
+                leaf if leaf.is::<EmptyExec>() => Leaf::Empty,
+                _ => Leaf::Foreign,
+            });
         }
         for child in children {
             self.walk(child);
         }
     }
+}
+
+fn contains_suppression(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.is::<KSuppressExec>() || plan.children().into_iter().any(contains_suppression)
 }
 
 /// A query that may run once it is in the audit log.

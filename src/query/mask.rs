@@ -9,7 +9,7 @@ use arrow::{
         Array, ArrayRef, AsArray, Date32Array, Int64Array, Scalar, StringArray, TimestampMicrosecondArray, UInt32Array,
         new_null_array,
     },
-    compute::{nullif, take, is_null},
+    compute::{is_null, nullif, take},
     datatypes::{Date32Type, Int64Type, TimestampMicrosecondType},
     error::ArrowError,
 };
@@ -25,7 +25,7 @@ use crate::domain::{Column, ColumnType, Mask};
 pub(super) enum ColumnMask {
     Null,
     Constant(Scalar<ArrayRef>),
-    Hmac(hmac::Key),
+    Hmac(Box<hmac::Key>),
     Prefix(usize),
     YearOfDate,
     YearOfTimestamp,
@@ -39,7 +39,7 @@ impl ColumnMask {
         match (mask, column.data_type) {
             (Mask::Null, _) => Ok(Self::Null),
             (Mask::Constant(value), _) => Ok(Self::Constant(literal(column, value)?)),
-            (Mask::Hmac, ColumnType::String) => Ok(Self::Hmac(hmac::Key::new(hmac::HMAC_SHA256, key))),
+            (Mask::Hmac, ColumnType::String) => Ok(Self::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, key)))),
             (Mask::Prefix(length), ColumnType::String) => Ok(Self::Prefix(*length as usize)),
             (Mask::Year, ColumnType::Date) => Ok(Self::YearOfDate),
             (Mask::Year, ColumnType::Timestamp) => Ok(Self::YearOfTimestamp),
@@ -110,35 +110,46 @@ mod tests {
     use super::*;
     use crate::domain::{ColumnRole, Value};
 
-    fn masked(mask: &Mask, data_type: ColumnType, values: ArrayRef) -> ArrayRef {
-        let column =
-            Column { name: "c".into(), data_type, nullable: true, role: ColumnRole::Measure, description: String::new() };
-        let out = ColumnMask::compile(mask, &column, &[7; 32]).unwrap().apply(&values).unwrap();
+    fn masked(mask: &Mask, data_type: ColumnType, values: &ArrayRef) -> ArrayRef {
+        let column = Column {
+            name: "c".into(),
+            data_type,
+            nullable: true,
+            role: ColumnRole::Measure,
+            description: String::new(),
+        };
+        let out = ColumnMask::compile(mask, &column, &[7; 32]).unwrap().apply(values).unwrap();
         assert_eq!(out.data_type(), values.data_type());
         out
     }
 
+    fn array(values: impl Array + 'static) -> ArrayRef {
+        Arc::new(values)
+    }
+
     #[test]
     fn a_missing_value_stays_missing_under_a_constant() {
-        let out = masked(&Mask::Constant(Value::Int(9)), ColumnType::Int64, Arc::new(Int64Array::from(vec![Some(1), None])));
+        let out =
+            masked(&Mask::Constant(Value::Int(9)), ColumnType::Int64, &array(Int64Array::from(vec![Some(1), None])));
         assert_eq!(out.as_primitive::<Int64Type>(), &Int64Array::from(vec![Some(9), None]));
     }
 
     #[test]
     fn buckets_round_down_below_zero_too() {
         let values = Int64Array::from(vec![Some(0), Some(19), Some(-1), Some(i64::MIN), None]);
-        let out = masked(&Mask::Bucket(10), ColumnType::Int64, Arc::new(values));
+        let out = masked(&Mask::Bucket(10), ColumnType::Int64, &array(values));
         assert_eq!(out.as_primitive::<Int64Type>(), &Int64Array::from(vec![Some(0), Some(10), Some(-10), None, None]));
     }
 
     #[test]
     fn years_and_prefixes_and_pseudonyms() {
-        let out = masked(&Mask::Year, ColumnType::Date, Arc::new(Date32Array::from(vec![Some(400), Some(-1), Some(i32::MAX)])));
+        let days = array(Date32Array::from(vec![Some(400), Some(-1), Some(i32::MAX)]));
+        let out = masked(&Mask::Year, ColumnType::Date, &days);
         assert_eq!(out.as_primitive::<Date32Type>(), &Date32Array::from(vec![Some(365), Some(-365), None]));
         let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("école"), None]));
-        let out = masked(&Mask::Prefix(2), ColumnType::String, Arc::clone(&texts));
+        let out = masked(&Mask::Prefix(2), ColumnType::String, &texts);
         assert_eq!(out.as_string::<i32>().iter().collect::<Vec<_>>(), [Some("éc"), None]);
-        let out = masked(&Mask::Hmac, ColumnType::String, texts);
+        let out = masked(&Mask::Hmac, ColumnType::String, &texts);
         assert_eq!(out.as_string::<i32>().value(0).len(), 43);
         assert!(out.is_null(1));
     }
@@ -152,7 +163,8 @@ mod tests {
             role: ColumnRole::Measure,
             description: String::new(),
         };
-        for mask in [Mask::Hmac, Mask::Prefix(1), Mask::Year, Mask::Bucket(1), Mask::Constant(Value::Text("x".into()))] {
+        for mask in [Mask::Hmac, Mask::Prefix(1), Mask::Year, Mask::Bucket(1), Mask::Constant(Value::Text("x".into()))]
+        {
             assert!(ColumnMask::compile(&mask, &column, &[0; 32]).is_err(), "{mask:?}");
         }
     }

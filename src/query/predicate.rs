@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, RecordBatch, Scalar, StringArray,
-        TimestampMicrosecondArray,
+        ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, RecordBatch, Scalar,
+        StringArray, TimestampMicrosecondArray,
     },
     compute::{
         and_kleene, is_not_null, is_null,
@@ -43,7 +43,8 @@ impl Predicate {
     }
 
     fn build(filter: &Filter, columns: &[Column]) -> Result<Self, String> {
-        let many = |parts: &[Filter]| parts.iter().map(|part| Self::build(part, columns)).collect::<Result<Vec<_>, _>>();
+        let many =
+            |parts: &[Filter]| parts.iter().map(|part| Self::build(part, columns)).collect::<Result<Vec<_>, _>>();
         Ok(match filter {
             Filter::Compare { column, op, value } => {
                 let value = literal(find(columns, column)?, value)?;

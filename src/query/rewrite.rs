@@ -8,6 +8,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use datafusion::{
+    common::tree_node::{Transformed, TreeNode, TreeNodeRecursion},
     common::{Column, TableReference},
     datasource::{provider_as_source, source_as_provider},
     error::{DataFusionError, Result},
@@ -15,7 +16,6 @@ use datafusion::{
         Aggregate, AggregateUDF, Expr, Extension, Filter, Join, LogicalPlan, Projection, SubqueryAlias, TableScan,
         TableScanBuilder,
     },
-    common::tree_node::{Transformed, TreeNode},
 };
 
 use super::{at_least_k::AtLeastK, scan::GovernedTable, suppress::KSuppress};
@@ -145,7 +145,7 @@ pub(super) fn tables_read(plan: &LogicalPlan) -> Result<HashSet<usize>> {
             let provider = source_as_provider(&scan.source)?;
             read.insert(provider.downcast_ref::<GovernedTable>().ok_or_else(escaped)?.index());
         }
-        Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
+        Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(read)
 }

@@ -4,7 +4,11 @@
 //! itself by the dataset's name, so neither a predicate nor a plan, a statistic or an error sees a hidden row. Batches
 //! come out in equal chunks, so that their sizes do not tell how many rows were dropped between two that were kept.
 
-use std::{fmt, fs::File, sync::{Arc, atomic::Ordering}};
+use std::{
+    fmt,
+    fs::File,
+    sync::{Arc, atomic::Ordering},
+};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt64Array},
@@ -20,8 +24,11 @@ use datafusion::{
     logical_expr::{Expr, TableType},
     parquet::arrow::{
         ProjectionMask,
-        arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder},
+        arrow_reader::{
+            ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+        },
     },
+    parquet::file::metadata::RowGroupMetaData,
     physical_expr::{EquivalenceProperties, PhysicalExpr},
     physical_plan::{
         DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
@@ -153,7 +160,9 @@ fn check_object(dataset: &Compiled, schema: &Schema) -> Result<()> {
             return Err(differs());
         }
     }
-    if dataset.has_subjects && *schema.field_with_name(ORDINAL_COLUMN).map_err(|_| differs())?.data_type() != DataType::UInt32 {
+    if dataset.has_subjects
+        && *schema.field_with_name(ORDINAL_COLUMN).map_err(|_| differs())?.data_type() != DataType::UInt32
+    {
         return Err(differs());
     }
     Ok(())
@@ -162,7 +171,7 @@ fn check_object(dataset: &Compiled, schema: &Schema) -> Result<()> {
 /// Divides the row groups into at most `partitions` runs of neighbours: a function of the file's layout only.
 fn split(metadata: &ArrowReaderMetadata, partitions: usize) -> Vec<(Vec<usize>, u64)> {
     let groups = metadata.metadata().row_groups();
-    let rows: i64 = groups.iter().map(|group| group.num_rows()).sum();
+    let rows: i64 = groups.iter().map(RowGroupMetaData::num_rows).sum();
     let runs = if rows < SPLIT_ROWS { 1 } else { partitions.clamp(1, groups.len().max(1)) };
     let length = groups.len().div_ceil(runs).max(1);
     let mut first = 0;
@@ -276,14 +285,15 @@ impl Rows {
         let mut keep: Option<BooleanArray> = None;
         if let Some(predicate) = &dataset.predicate {
             let verdict = predicate.evaluate(batch)?;
-            let sure = verdict.nulls().map_or_else(|| verdict.values().clone(), |known| verdict.values() & known.inner());
+            let sure =
+                verdict.nulls().map_or_else(|| verdict.values().clone(), |known| verdict.values() & known.inner());
             keep = Some(BooleanArray::new(sure, None));
         }
         if let Some(consent) = &dataset.consent {
             let granted = consent.rows(ordinals(batch)?.as_primitive::<UInt32Type>());
             keep = Some(BooleanArray::new(keep.map_or_else(|| granted.clone(), |keep| keep.values() & &granted), None));
         }
-        let passed = keep.as_ref().map_or(batch.num_rows(), BooleanArray::true_count);
+        let passed = keep.as_ref().map_or_else(|| batch.num_rows(), BooleanArray::true_count);
         dataset.counters.scanned.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
         dataset.counters.passed.fetch_add(passed as u64, Ordering::Relaxed);
         let kept = |array: &ArrayRef| match &keep {

@@ -1,9 +1,15 @@
 //! A DataFusion session for one query, built from allow-lists only: nothing is there that was not put there.
 
-use std::{num::NonZeroUsize, sync::{Arc, atomic::AtomicU64}};
+use std::{
+    num::NonZeroUsize,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 use datafusion::{
-    catalog::{CatalogProvider, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider, SchemaProvider, CatalogProviderList},
+    catalog::{
+        CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider,
+        SchemaProvider,
+    },
     error::Result,
     execution::{
         SessionState, SessionStateBuilder, SessionStateDefaults,
@@ -15,22 +21,31 @@ use datafusion::{
     prelude::SessionConfig,
 };
 
-use super::{dataset::Compiled, engine::EngineConfig, functions, scan::{BATCH_ROWS, GovernedTable}, suppress::HubPlanner};
+use super::{
+    dataset::Compiled,
+    engine::EngineConfig,
+    functions,
+    scan::{BATCH_ROWS, GovernedTable},
+    suppress::HubPlanner,
+};
 
 const CATALOG: &str = "odh";
 
 /// The session: `datasets` as `owner.name`, the allowed functions, the limits, and nothing else.
-pub(super) fn build(config: &EngineConfig, datasets: &[Arc<Compiled>], suppressed: Arc<AtomicU64>) -> Result<SessionState> {
+pub(super) fn build(
+    config: &EngineConfig,
+    datasets: &[Arc<Compiled>],
+    suppressed: Arc<AtomicU64>,
+) -> Result<SessionState> {
     let catalog = MemoryCatalogProvider::new();
     for (index, dataset) in datasets.iter().enumerate() {
         let owner = dataset.id.owner.as_str();
-        let schema = match catalog.schema(owner) {
-            Some(schema) => schema,
-            None => {
-                let schema: Arc<dyn SchemaProvider> = Arc::new(MemorySchemaProvider::new());
-                catalog.register_schema(owner, Arc::clone(&schema))?;
-                schema
-            }
+        let schema = if let Some(schema) = catalog.schema(owner) {
+            schema
+        } else {
+            let schema: Arc<dyn SchemaProvider> = Arc::new(MemorySchemaProvider::new());
+            catalog.register_schema(owner, Arc::clone(&schema))?;
+            schema
         };
         let table = GovernedTable::new(Arc::clone(dataset), index);
         schema.register_table(dataset.id.name.as_str().to_owned(), Arc::new(table))?;

@@ -9,6 +9,7 @@ use crate::{
     },
     error::{Error, Reason, Result},
     policy::{self as engine, Act, Attributes, Covered, Family, Finding, Severity},
+    query::check_how,
     store::{access, dataset, policy},
 };
 
@@ -152,6 +153,10 @@ impl Services {
             return Err(Error::new(Reason::PolicyInvalid)
                 .with("path", &finding.path)
                 .with("detail", &finding.message_en));
+        }
+        // What the engine cannot enforce is refused here, not ignored there (P8).
+        for how in draft.policy.rules.iter().map(|rule| &rule.how).chain([&draft.policy.floor]) {
+            check_how(how, dataset.columns())?;
         }
         self.verify_act(caller, certificate, "policy.publish", &draft.digest.to_string(), &signature)?;
         let entry = signed_entry(EntryKind::PolicyPublished, caller, id, &signature)

@@ -15,6 +15,8 @@ pub mod participant;
 pub mod policy;
 pub mod request;
 mod row;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};

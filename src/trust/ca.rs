@@ -52,7 +52,7 @@ pub struct CertificateAuthority {
 
 impl CertificateAuthority {
     /// A new CA, valid for ten years from `now`.
-    pub(super) fn create(hub_id: &str, key: P256Key, now: Timestamp) -> Result<Self> {
+    pub fn create(hub_id: &str, key: P256Key, now: Timestamp) -> Result<Self> {
         let not_after = now.plus(CA_LIFETIME);
         let mut params = params(hub_id, now, not_after)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));

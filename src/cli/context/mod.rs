@@ -179,11 +179,11 @@ pub fn target(context: &Context, home: &Path) -> Result<Target, Failure> {
     }
 }
 
-fn chosen(flag: Option<&str>, env: &Env, contexts: &Contexts) -> Option<String> {
+pub(super) fn chosen(flag: Option<&str>, env: &Env, contexts: &Contexts) -> Option<String> {
     flag.or_else(|| env.get("ODH_CONTEXT")).map(str::to_owned).or_else(|| contexts.current.clone())
 }
 
-fn none_chosen() -> Failure {
+pub(super) fn none_chosen() -> Failure {
     Failure::usage(
         "no context is chosen: `odh enroll` makes one, `odh context use NAME` chooses one",
         "aucun contexte n'est choisi : `odh enroll` en crée un, `odh context use NOM` en choisit un",

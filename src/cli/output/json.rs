@@ -131,7 +131,7 @@ mod tests {
             json!({
                 "masks": {"commune": {"prefix_length": 2}},
                 "max_rows": u64::MAX,
-                "refuse_unbound_tokens": false,
+                "certificate_required": false,
             })
         );
         let error = pb::Refusal { reason: pb::ErrorReason::GrantRequired.into(), ..pb::Refusal::default() };

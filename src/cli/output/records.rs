@@ -48,6 +48,27 @@ impl Records {
         }
     }
 
+    /// The values as text, row by row; a missing one is `-`.
+    pub fn text(&self) -> Result<Vec<Vec<String>>, Failure> {
+        self.cells().map_err(unwritable)
+    }
+
+    fn cells(&self) -> Result<Vec<Vec<String>>, ArrowError> {
+        let options = FormatOptions::new().with_null("-");
+        let mut rows = Vec::with_capacity(self.rows());
+        for batch in &self.batches {
+            let columns = batch
+                .columns()
+                .iter()
+                .map(|column| ArrayFormatter::try_new(column.as_ref(), &options))
+                .collect::<Result<Vec<_>, _>>()?;
+            for row in 0..batch.num_rows() {
+                rows.push(columns.iter().map(|column| column.value(row).try_to_string()).collect::<Result<_, _>>()?);
+            }
+        }
+        Ok(rows)
+    }
+
     fn table(&self, terminal: bool) -> Result<String, ArrowError> {
         let mut shown = table::new_table(terminal);
         let fields = self.schema.fields();
@@ -57,18 +78,8 @@ impl Records {
             Cell::new(text).set_alignment(if right { CellAlignment::Right } else { CellAlignment::Left })
         };
         shown.set_header(fields.iter().enumerate().map(|(at, field)| aligned(field.name().clone(), at)));
-        let options = FormatOptions::new().with_null("-");
-        for batch in &self.batches {
-            let columns = batch
-                .columns()
-                .iter()
-                .map(|column| ArrayFormatter::try_new(column.as_ref(), &options))
-                .collect::<Result<Vec<_>, _>>()?;
-            for row in 0..batch.num_rows() {
-                let cells = columns.iter().map(|column| column.value(row).try_to_string());
-                let cells = cells.collect::<Result<Vec<_>, _>>()?;
-                shown.add_row(cells.into_iter().enumerate().map(|(at, text)| aligned(text, at)));
-            }
+        for row in self.cells()? {
+            shown.add_row(row.into_iter().enumerate().map(|(at, text)| aligned(text, at)));
         }
         Ok(table::trim(&shown))
     }

@@ -5,7 +5,11 @@ use datafusion::logical_expr::{Aggregate, Expr, expr::AggregateFunction};
 use super::{Flow, Guard, Scope, aggregates_only};
 use crate::{
     error::Result,
-    query::{failure::{quote, reject}, functions, lineage::Lineage},
+    query::{
+        failure::{quote, reject},
+        functions,
+        lineage::Lineage,
+    },
 };
 
 impl Guard {

@@ -12,14 +12,20 @@ use datafusion::{
 use super::{Guard, Scope, aggregates_only, join::namespaces};
 use crate::{
     error::{Error, Result},
-    query::{failure::{quote, reject}, functions, lineage::Lineage},
+    query::{
+        failure::{quote, reject},
+        functions,
+        lineage::Lineage,
+    },
 };
 
 impl<'a> Scope<'a> {
     /// The lineage of a column.
     pub(super) fn lineage(&self, column: &Column) -> Result<&'a Lineage> {
         let found = self.schema.maybe_index_of_column(column).and_then(|at| self.columns.get(at));
-        found.ok_or_else(|| reject("unknown_column", format!("there is no column `{}` here", quote(&column.flat_name()))))
+        found.ok_or_else(|| {
+            reject("unknown_column", format!("there is no column `{}` here", quote(&column.flat_name())))
+        })
     }
 
     fn type_of(&self, expr: &Expr) -> Result<DataType> {
@@ -47,13 +53,12 @@ impl Guard {
                 }
                 lineage => Ok(lineage.clone()),
             },
-            Expr::OuterReferenceColumn(..) => Ok(Lineage::Plain),
+            Expr::OuterReferenceColumn(_, column) => self.outer_column(column),
             Expr::Literal(value, _) => literal(value),
             Expr::BinaryExpr(binary) => self.binary(binary, scope),
             Expr::Like(like) => {
-                let literal = matches!(*like.pattern, Expr::Literal(..));
-                if scope.strict && !literal {
-                    return Err(aggregates_only("LIKE takes a literal pattern"));
+                if scope.strict && !is_short_pattern(&like.pattern) {
+                    return Err(aggregates_only("LIKE takes a short literal pattern"));
                 }
                 self.all([&*like.expr, &*like.pattern], scope)
             }
@@ -68,6 +73,10 @@ impl Guard {
             | Expr::IsNotUnknown(inner) => self.expr(inner, scope),
             Expr::Negative(inner) => {
                 arithmetic(&[scope.type_of(inner)?], scope)?;
+                // Columns wrap; a computed constant raises, and only for the rows that a CASE sends there.
+                if scope.strict && !matches!(**inner, Expr::Literal(..) | Expr::Column(_)) {
+                    return Err(aggregates_only("a minus sign stands before a number or a column"));
+                }
                 self.expr(inner, scope)
             }
             Expr::Between(between) => self.all([&*between.expr, &*between.low, &*between.high], scope),
@@ -92,8 +101,8 @@ impl Guard {
             Expr::WindowFunction(_) => Err(reject("window", "window functions are not accepted")),
             Expr::Placeholder(_) => Err(reject("placeholder", "parameters are not accepted: write the value")),
             #[expect(deprecated, reason = "the match names every variant")]
-            Expr::Wildcard { .. } => Err(unsupported()),
-            Expr::ScalarVariable(..)
+            Expr::Wildcard { .. }
+            | Expr::ScalarVariable(..)
             | Expr::SimilarTo(_)
             | Expr::AggregateFunction(_)
             | Expr::SetComparison(_)
@@ -128,6 +137,10 @@ impl Guard {
                     return Err(namespaces());
                 }
                 return Ok(left.combine(&right));
+            }
+            // Long texts of many rows overflow their array.
+            Operator::StringConcat if scope.strict => {
+                return Err(aggregates_only("texts are not concatenated below the aggregate"));
             }
             Operator::And | Operator::Or | Operator::StringConcat => {}
             Operator::Plus | Operator::Minus | Operator::Multiply => {
@@ -164,6 +177,10 @@ impl Guard {
         }
         if scope.strict {
             strict_call(name, &call.args)?;
+            if matches!(name, "ceil" | "floor") {
+                let types = call.args.iter().map(|arg| scope.type_of(arg)).collect::<Result<Vec<_>>>()?;
+                arithmetic(&types, scope)?;
+            }
         }
         if matches!(name, "date_part" | "date_trunc") {
             let field = call.args.first().and_then(|arg| match arg {
@@ -177,16 +194,23 @@ impl Guard {
         self.all(&call.args, scope)
     }
 
+    /// The lineage of a column of a query around this one, the nearest first.
+    fn outer_column(&self, column: &Column) -> Result<Lineage> {
+        let found = self
+            .outer
+            .iter()
+            .rev()
+            .find_map(|(schema, columns)| columns.get(schema.maybe_index_of_column(column)?).cloned());
+        found.ok_or_else(unsupported)
+    }
+
     fn subquery(&mut self, subquery: &Subquery, scope: Scope<'_>) -> Result<Lineage> {
         if self.aggregate_only {
             return Err(aggregates_only("subqueries are not accepted in expressions"));
         }
-        for outer in &subquery.outer_ref_columns {
-            if !matches!(outer, Expr::OuterReferenceColumn(..)) {
-                self.expr(outer, scope)?;
-            }
-        }
+        self.outer.push((scope.schema.clone(), scope.columns.to_vec()));
         let flow = self.plan(&subquery.subquery)?;
+        self.outer.pop();
         Ok(flow.columns.into_iter().next().unwrap_or(Lineage::Plain))
     }
 }
@@ -203,6 +227,11 @@ fn strict_call(name: &str, args: &[Expr]) -> Result<()> {
         _ => true,
     };
     if plain { Ok(()) } else { Err(aggregates_only(&format!("`{name}` takes a column and literals"))) }
+}
+
+/// A pattern is compiled when its first row comes; a short one cannot fail to compile.
+fn is_short_pattern(pattern: &Expr) -> bool {
+    matches!(pattern, Expr::Literal(value, _) if value.try_as_str().flatten().is_some_and(|text| text.len() <= 256))
 }
 
 fn is_small_number(expr: &Expr) -> bool {
@@ -230,8 +259,14 @@ fn is_scalar_type(data_type: &DataType) -> bool {
     data_type.is_numeric()
         || matches!(
             data_type,
-            DataType::Boolean | DataType::Utf8 | DataType::LargeUtf8 | DataType::Date32 | DataType::Timestamp(..)
+            DataType::Boolean
+                | DataType::Utf8
+                | DataType::LargeUtf8
+                | DataType::Date32
+                | DataType::Timestamp(_, None)
         )
+        // The name of another time zone is read when the first row comes, and may be nonsense.
+        || matches!(data_type, DataType::Timestamp(_, Some(zone)) if matches!(&**zone, "UTC" | "+00:00"))
 }
 
 fn unsupported() -> Error {

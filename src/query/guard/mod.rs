@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 
 /// Checks `plan` as SQL planning left it. `aggregate_only`: whether any dataset of the query is.
 pub(super) fn check(plan: &LogicalPlan, aggregate_only: bool) -> Result<()> {
-    let mut guard = Guard { aggregate_only, scans: 0 };
+    let mut guard = Guard { aggregate_only, scans: 0, outer: Vec::new() };
     let flow = guard.plan(plan)?;
     if flow.pending {
         return Err(aggregates_only("its rows may leave in aggregates only: add count, sum or avg"));
@@ -40,6 +40,8 @@ fn aggregates_only(detail: &str) -> Error {
 struct Guard {
     aggregate_only: bool,
     scans: usize,
+    /// The surroundings of the subqueries that are being walked, outermost first.
+    outer: Vec<(DFSchema, Vec<Lineage>)>,
 }
 
 /// What flows out of a node.

@@ -1,13 +1,18 @@
 //! Each term of a policy has its effect, and the ordinary query works.
 
-use std::{collections::BTreeSet, sync::Arc, time::{Duration, Instant}};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use futures::StreamExt as _;
+use arrow::array::RecordBatch;
+use futures::{StreamExt as _, TryStreamExt as _};
 use roaring::RoaringBitmap;
 
-use super::support::{Hub, aggregate_only, people, released, younger_than};
+use super::support::{Hub, Person, aggregate_only, people, released, younger_than};
 use crate::{
-    domain::{Columns, How, Mask},
+    domain::{ColumnType, Columns, How, Mask},
     error::Reason,
     query::EngineConfig,
 };
@@ -23,6 +28,15 @@ async fn row_level_data_may_be_asked_nearly_anything() {
     let scalar = "SELECT age FROM chu.health WHERE age = (SELECT max(age) FROM chu.health)";
     assert_eq!(hub.rows(scalar).await, ["59"]);
     assert_eq!(hub.rows("SELECT 1 + 1").await, ["2"]);
+    assert_eq!(
+        hub.rows("SELECT count(*), (SELECT 1), (SELECT max(age) FROM chu.health) FROM grid.meters").await,
+        ["35|1|59"]
+    );
+    assert_eq!(
+        hub.rows("SELECT sum(price * (1 - 0.1)), CAST('2026-01-31' AS DATE) FROM chu.health WHERE age < 21").await,
+        ["90.0|2026-01-31"]
+    );
+    assert_eq!(hub.rows("SELECT code FROM region.communes WHERE code LIKE '%i%' EXCEPT SELECT 'Albi'").await, ["Foix"]);
     assert_eq!(hub.rows("SELECT count(*) FROM chu.health").await, ["40"]);
     let union = "SELECT code FROM region.communes UNION SELECT commune FROM chu.health ORDER BY 1";
     assert_eq!(hub.rows(union).await, ["Albi", "Foix", "Rodez"]);
@@ -52,13 +66,14 @@ async fn a_row_without_a_subject_has_not_consented() {
     let mut crowd = people();
     crowd[1].ordinal = None;
     let mut hub = Hub::new(&crowd);
-    hub.datasets[0].consent = Some(Arc::new(RoaringBitmap::from_iter(0..40)));
+    hub.datasets[0].consent = Some(Arc::new((0..40).collect::<RoaringBitmap>()));
     assert_eq!(hub.rows("SELECT count(*) FROM chu.health").await, ["39"]);
 }
 
 #[tokio::test]
 async fn a_masked_column_yields_its_mask_wherever_it_is_mentioned() {
-    let masks = [("diagnosis".to_owned(), Mask::Null), ("age".to_owned(), Mask::Bucket(10)), ("stay".to_owned(), Mask::Year)];
+    let masks =
+        [("diagnosis".to_owned(), Mask::Null), ("age".to_owned(), Mask::Bucket(10)), ("stay".to_owned(), Mask::Year)];
     let hub = Hub::new(&people()).limit(How { masks: masks.into(), ..How::default() });
     assert_eq!(hub.rows("SELECT count(*) FROM chu.health WHERE diagnosis = 'flu'").await, ["0"]);
     assert_eq!(hub.rows("SELECT DISTINCT age FROM chu.health ORDER BY age").await, ["20", "30", "40", "50"]);
@@ -81,7 +96,8 @@ async fn a_column_outside_the_list_does_not_exist() {
 #[tokio::test]
 async fn small_groups_are_absent_and_counted_for_the_owner() {
     let hub = Hub::new(&people()).limit(aggregate_only(5));
-    let sql = "SELECT commune, count(*), count(DISTINCT subject_id), sum(cost) FROM chu.health GROUP BY commune ORDER BY 1";
+    let sql =
+        "SELECT commune, count(*), count(DISTINCT subject_id), sum(cost) FROM chu.health GROUP BY commune ORDER BY 1";
     assert_eq!(hub.rows(sql).await, ["Albi|30|30|3435", "Foix|9|9|1206"]);
     let mut answer = hub.answer(sql).await.unwrap();
     while answer.next().await.is_some() {}
@@ -117,6 +133,58 @@ async fn nested_projections_and_aliases_carry_the_subject_up() {
 }
 
 #[tokio::test]
+async fn an_instant_far_in_the_future_still_compares() {
+    let mut crowd = people();
+    crowd[0].age = 8_000;
+    let hub = Hub::new(&crowd);
+    let sql = "SELECT count(*) FROM chu.health WHERE seen > TIMESTAMP '2029-06-01 00:00:00'";
+    assert_eq!(hub.rows(sql).await, ["1"]);
+    assert_eq!(hub.rows("SELECT count(*) FROM chu.health WHERE seen > '2029-06-01'").await, ["1"]);
+    assert_eq!(hub.rows("SELECT date_part('year', max(seen)) FROM chu.health").await, ["9970"]);
+}
+
+#[tokio::test]
+async fn every_accepted_form_of_an_aggregate_is_suppressed() {
+    let hub = Hub::new(&people()).limit(aggregate_only(5));
+    for (sql, rows) in [
+        ("SELECT commune FROM chu.health GROUP BY commune ORDER BY 1", vec!["Albi", "Foix"]),
+        ("SELECT count(*) FROM chu.health GROUP BY commune LIMIT 10", vec!["30", "9"]),
+        (
+            "SELECT a.commune, count(*) FROM chu.health a JOIN chu.health b USING (subject_id) GROUP BY a.commune",
+            vec!["Albi|30", "Foix|9"],
+        ),
+        (
+            "SELECT count(m.kwh) FROM chu.health h LEFT JOIN grid.meters m ON m.subject = h.subject_id GROUP BY h.commune",
+            vec!["30", "5"],
+        ),
+        (
+            "WITH t AS (SELECT commune, count(*) n FROM chu.health GROUP BY commune) SELECT a.n, b.n FROM t a JOIN t b ON a.commune = b.commune",
+            vec!["30|30", "9|9"],
+        ),
+        (
+            "SELECT commune, count(*) FROM chu.health WHERE diagnosis IN ('flu', 'HIV') AND age BETWEEN 0 AND 99 GROUP BY commune",
+            vec!["Albi|15", "Foix|5"],
+        ),
+        (
+            "SELECT CASE WHEN age < 25 THEN 'young' ELSE 'old' END AS c, count(*) FROM chu.health GROUP BY 1",
+            vec!["old|35", "young|5"],
+        ),
+        (
+            "SELECT age / 10 AS d, avg(price) FROM chu.health GROUP BY age / 10",
+            vec!["2|104.5", "3|114.5", "4|124.5", "5|134.5"],
+        ),
+        (
+            "SELECT date_trunc('year', stay) AS y, count(DISTINCT diagnosis) FROM chu.health GROUP BY 1",
+            vec!["2022-01-01T00:00:00|2"],
+        ),
+    ] {
+        let mut found = hub.rows(sql).await;
+        found.sort();
+        assert_eq!(found, rows, "{sql}");
+    }
+}
+
+#[tokio::test]
 async fn without_a_subject_key_rows_are_counted_once_each() {
     let mut hub = Hub::new(&people());
     hub.datasets[2].how = aggregate_only(2);
@@ -141,9 +209,62 @@ async fn the_row_cap_ends_a_stream_and_withholds_an_aggregate() {
 }
 
 #[tokio::test]
+async fn a_large_dataset_is_split_and_counted_the_same() {
+    let crowd: Vec<Person> = (0..100_000_u32)
+        .map(|at| Person {
+            ordinal: Some(at / 2),
+            commune: if at < 7 { "Foix" } else { "Albi" },
+            ..people()[0].clone()
+        })
+        .collect();
+    let mut hub = Hub::new(&crowd).limit(aggregate_only(4));
+    let sql = "SELECT commune, count(*), sum(cost) FROM chu.health GROUP BY commune ORDER BY 1";
+    let start = Instant::now();
+    // Seven rows of Foix are four subjects.
+    assert_eq!(hub.rows(sql).await, ["Albi|99993|9999300", "Foix|7|700"]);
+    println!("100,000 rows in {:?}", start.elapsed());
+    hub.datasets[0].how = aggregate_only(5);
+    assert_eq!(hub.rows(sql).await, ["Albi|99993|9999300"]);
+    hub.datasets[0].how = How::default();
+    let batches: Vec<RecordBatch> =
+        hub.answer("SELECT age FROM chu.health").await.unwrap().try_collect().await.unwrap();
+    let rows: Vec<usize> = batches.iter().map(RecordBatch::num_rows).collect();
+    assert_eq!(rows.iter().sum::<usize>(), 100_000);
+    assert!(rows[..rows.len() - 1].iter().all(|rows| *rows == 8_192), "{rows:?}");
+}
+
+#[tokio::test]
+async fn a_dropped_answer_cancels_the_query() {
+    let hub = Hub::new(&people());
+    let sql = "SELECT a.age FROM chu.health a, chu.health b, chu.health c, chu.health d";
+    let mut answer = hub.answer(sql).await.unwrap();
+    assert!(answer.next().await.unwrap().is_ok());
+    let counters = Arc::clone(answer.counters());
+    drop(answer);
+    for _ in 0..500 {
+        if Arc::strong_count(&counters) == 1 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the query goes on");
+}
+
+#[tokio::test]
+async fn an_object_that_is_not_as_catalogued_fails_without_a_cause() {
+    let mut hub = Hub::new(&people());
+    hub.datasets[0].stored[2].data_type = ColumnType::String;
+    let error = hub.error("SELECT age FROM chu.health").await;
+    assert_eq!(error.reason(), Reason::QueryFailed);
+    hub.datasets[0].object = "/nowhere/secret.parquet".into();
+    let absent = hub.error("SELECT age FROM chu.health").await;
+    assert_eq!(absent, error);
+}
+
+#[tokio::test]
 async fn the_deadline_cuts() {
     let config = EngineConfig { deadline: Duration::from_millis(1), ..EngineConfig::default() };
-    let hub = Hub::with(&people(), config);
+    let hub = Hub::with(&people(), &config);
     let sql = "SELECT count(*) FROM chu.health a, chu.health b, chu.health c, chu.health d, chu.health e WHERE a.age+b.age<c.age+d.age+e.age";
     assert_eq!(hub.error(sql).await.reason(), Reason::DeadlineExceeded);
 }
@@ -151,7 +272,7 @@ async fn the_deadline_cuts() {
 #[tokio::test]
 async fn memory_is_bounded() {
     let config = EngineConfig { memory_bytes: 64 * 1024, spill_bytes: 0, ..EngineConfig::default() };
-    let hub = Hub::with(&people(), config);
+    let hub = Hub::with(&people(), &config);
     let sql = "SELECT a.subject_id, b.subject_id, c.subject_id FROM chu.health a, chu.health b, chu.health c ORDER BY 1, 2, 3";
     assert_eq!(hub.error(sql).await.reason(), Reason::QueryLimit);
 }
@@ -164,7 +285,7 @@ async fn a_small_query_is_quick_even_unoptimised() {
     let start = Instant::now();
     let planned = hub.planned(sql).await.unwrap();
     let after_plan = start.elapsed();
-    let mut answer = hub.engine.execute(planned, released()).await.unwrap();
+    let mut answer = hub.engine.execute(planned, released()).unwrap();
     while answer.next().await.is_some() {}
     println!("small query: planned in {after_plan:?}, answered in {:?}", start.elapsed());
     assert!(start.elapsed() < Duration::from_secs(5));

@@ -41,6 +41,7 @@ const TEXT: &[(&str, &str)] = &[
     ("SELECT nonsense FROM chu.health", "unknown_column"),
     ("SELECT __ordinal FROM chu.health", "unknown_column"),
     ("SELECT __odh_subject_0 FROM chu.health", "unknown_column"),
+    ("SELECT age AS \"__ODH_k_0\" FROM chu.health", "unknown_column"),
     ("SELECT commune FROM chu.health a JOIN chu.health b ON a.age = b.age", "ambiguous_column"),
     ("SELECT stay FROM chu.health WHERE stay = 'tomorrow'", "type"),
     ("SELECT age FROM chu.health WHERE age + true > 1", "type"),
@@ -81,6 +82,7 @@ const AGGREGATE: &[(&str, &str)] = &[
     ("SELECT count(*) FROM chu.health WHERE 1 / (age - 42) = 1", "aggregate_only"),
     ("SELECT count(*) FROM chu.health WHERE round(cost) = 1", "aggregate_only"),
     ("SELECT count(*) FROM chu.health WHERE diagnosis LIKE commune", "aggregate_only"),
+    ("SELECT count(*) FROM chu.health WHERE floor(price) = 1", "type"),
 ];
 
 #[tokio::test]
@@ -104,18 +106,24 @@ async fn sizes_are_capped_before_anything_is_planned() {
     let hub = Hub::new(&people());
     let chain = |n: usize, separator: &str| vec!["1"; n].join(separator);
     let relations = vec!["region.communes"; 17].join(", ");
-    let bomb = "WITH a AS (SELECT x.code FROM region.communes x, region.communes y), b AS (SELECT p.code FROM a p, a q),
+    let bomb =
+        "WITH a AS (SELECT x.code FROM region.communes x, region.communes y), b AS (SELECT p.code FROM a p, a q),
         c AS (SELECT p.code FROM b p, b q), d AS (SELECT p.code FROM c p, c q) SELECT count(*) FROM d, d e";
     let cases = [
         (format!("SELECT {}", chain(20_000, "+")), "too_large"),
         (format!("SELECT {}", chain(3_000, "+")), "too_large"),
         (format!("SELECT {}", chain(1_900, "+")), "too_complex"),
         (format!("SELECT {}", "(".repeat(300)), "syntax"),
-        (vec!["SELECT 1"; 10].join(" UNION ALL "), "too_complex"),
+        (["SELECT 1"; 10].join(" UNION ALL "), "too_complex"),
         (format!("SELECT 1 FROM {relations}"), "too_complex"),
         (format!("SELECT 1 WHERE 1 IN ({})", chain(1_001, ",")), "too_complex"),
         (format!("SELECT '{}'", "x".repeat(9_000)), "too_complex"),
-        (format!("SELECT {}", vec!["'x'"; 8].join("||")), "too_complex"),
+        (format!("SELECT {}", ["'x'"; 8].join("||")), "too_complex"),
+        (format!("SELECT {} true", "NOT ".repeat(3_000)), "syntax"),
+        (format!("SELECT 1{}", "::bigint".repeat(1_200)), "too_complex"),
+        (format!("SELECT {}1", "- ".repeat(3_000)), "syntax"),
+        (format!("SELECT {} 1 {}", "CASE WHEN true THEN ".repeat(200), "END ".repeat(200)), "syntax"),
+        ("SELECT count(*) FROM chu.health GROUP BY CUBE(1, 2, 3, 4), CUBE(5, 6, 7)".to_owned(), "too_complex"),
         (bomb.to_owned(), "too_complex"),
     ];
     for (sql, rule) in cases {
@@ -127,10 +135,14 @@ async fn sizes_are_capped_before_anything_is_planned() {
 async fn subject_keys_of_two_namespaces_do_not_meet() {
     let mut hub = Hub::new(&people());
     hub.datasets[1].subject_key.as_mut().unwrap().namespace = "meter".parse().unwrap();
-    for condition in ["JOIN grid.meters m ON m.subject = h.subject_id", ", grid.meters m WHERE h.subject_id = m.subject"] {
+    for condition in
+        ["JOIN grid.meters m ON m.subject = h.subject_id", ", grid.meters m WHERE h.subject_id = m.subject"]
+    {
         let sql = format!("SELECT count(*) FROM chu.health h {condition}");
         assert_eq!(hub.rule(&sql).await, "subject_key", "{sql}");
     }
+    let sql = "SELECT age FROM chu.health h WHERE EXISTS (SELECT 1 FROM grid.meters m WHERE m.subject = h.subject_id)";
+    assert_eq!(hub.rule(sql).await, "subject_key");
     let sql = "SELECT age FROM chu.health WHERE subject_id IN (SELECT subject FROM grid.meters)";
     assert_eq!(hub.rule(sql).await, "subject_key");
     let hub = hub.limit(aggregate_only(5));
@@ -145,7 +157,10 @@ async fn a_rejection_quotes_the_text_and_nothing_else() {
     assert_eq!(error.reason(), Reason::QueryRejected);
     let message = error.message_en();
     assert!(message.contains("dignosis") && !message.contains("diagnosis") && !message.contains("Valid"), "{message}");
-    assert_eq!(hub.error("SELECT\n age age age").await.params()["detail"], "this is not valid SQL at line 2, column 10");
+    assert_eq!(
+        hub.error("SELECT\n age age age").await.params()["detail"],
+        "this is not valid SQL at line 2, column 10"
+    );
 }
 
 #[tokio::test]

@@ -3,10 +3,13 @@
 use std::{fs::File, path::Path, sync::Arc, time::Duration};
 
 use arrow::{
-    array::{ArrayRef, Date32Array, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray, UInt32Array},
+    array::{
+        ArrayRef, Date32Array, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray,
+        TimestampMicrosecondArray, UInt32Array,
+    },
     util::pretty::pretty_format_batches,
 };
-use datafusion::parquet::arrow::ArrowWriter;
+use datafusion::parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
 use futures::TryStreamExt as _;
 
 use crate::{
@@ -49,8 +52,10 @@ pub(super) fn column(name: &str, data_type: ColumnType, role: ColumnRole) -> Col
 }
 
 fn write(path: &Path, columns: Vec<(&str, ArrayRef)>) {
-    let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true))).unwrap();
-    let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), None).unwrap();
+    let batch =
+        RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true))).unwrap();
+    let layout = WriterProperties::builder().set_max_row_group_row_count(Some(20_000)).build();
+    let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), Some(layout)).unwrap();
     writer.write(&batch).unwrap();
     writer.close().unwrap();
 }
@@ -70,13 +75,14 @@ pub(super) struct Hub {
 impl Hub {
     /// With everybody visible and nothing limited.
     pub(super) fn new(people: &[Person]) -> Self {
-        Self::with(people, EngineConfig::default())
+        Self::with(people, &EngineConfig::default())
     }
 
-    pub(super) fn with(people: &[Person], config: EngineConfig) -> Self {
+    pub(super) fn with(people: &[Person], config: &EngineConfig) -> Self {
         let dir = tempfile::tempdir().unwrap();
         // Debug builds on a busy machine plan slowly.
-        let config = EngineConfig { temp_dir: dir.path().into(), planning_timeout: Duration::from_secs(60), ..config };
+        let config =
+            EngineConfig { temp_dir: dir.path().into(), planning_timeout: Duration::from_mins(1), ..config.clone() };
         let datasets = vec![health(dir.path(), people), meters(dir.path()), communes(dir.path())];
         Self { engine: Engine::new(config).unwrap(), datasets, _dir: dir }
     }
@@ -93,11 +99,7 @@ impl Hub {
     }
 
     pub(super) async fn answer(&self, sql: &str) -> Result<Answer> {
-        self.engine.execute(self.planned(sql).await?, released()).await
-    }
-
-    pub(super) async fn batches(&self, sql: &str) -> Result<Vec<RecordBatch>> {
-        self.answer(sql).await?.try_collect().await
+        self.engine.execute(self.planned(sql).await?, released())
     }
 
     /// The answer as a table of text.
@@ -168,11 +170,15 @@ fn health(dir: &Path, people: &[Person]) -> GovernedDataset {
         column("cost", ColumnType::Int64, ColumnRole::Measure),
         column("price", ColumnType::Decimal { precision: 38, scale: 2 }, ColumnRole::Measure),
         column("stay", ColumnType::Date, ColumnRole::Dimension),
+        column("seen", ColumnType::Timestamp, ColumnRole::Dimension),
     ];
     let it = governed("chu.health", dir, stored, Some(("subject_id", "nir")), people.len());
     let subjects: Vec<String> = people.iter().map(|it| format!("s{:04}", it.ordinal.unwrap_or(9999))).collect();
     let prices = Decimal128Array::from_iter_values(people.iter().map(|it| i128::from(it.cost) * 100));
     let days = Date32Array::from_iter_values(people.iter().map(|it| 19_000 + i32::try_from(it.age).unwrap()));
+    // As many years after 1970 as the age, so that an age above 292 is out of the range of nanoseconds.
+    let instants = people.iter().map(|it| it.age * 31_556_952_000_000);
+    let instants = TimestampMicrosecondArray::from_iter_values(instants);
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("subject_id", texts(subjects.iter().map(String::as_str))),
         ("commune", texts(people.iter().map(|it| it.commune))),
@@ -181,6 +187,7 @@ fn health(dir: &Path, people: &[Person]) -> GovernedDataset {
         ("cost", Arc::new(Int64Array::from_iter_values(people.iter().map(|it| it.cost)))),
         ("price", Arc::new(prices.with_precision_and_scale(38, 2).unwrap())),
         ("stay", Arc::new(days)),
+        ("seen", Arc::new(instants.with_timezone("UTC"))),
         ("__ordinal", Arc::new(people.iter().map(|it| it.ordinal).collect::<UInt32Array>())),
     ];
     write(&it.object, columns);

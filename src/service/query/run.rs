@@ -71,7 +71,7 @@ impl QueryRun {
         let receipt = decision.receipt().clone();
         let owners: Vec<ParticipantId> = resolved.uses.iter().map(|one| one.dataset.owner.clone()).collect();
         let started = Instant::now();
-        match services.inner.engine.execute(planned, decision).await {
+        match services.inner.engine.execute(planned, decision) {
             Ok(answer) => Ok(Self {
                 id,
                 uses: resolved.uses,

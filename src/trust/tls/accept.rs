@@ -40,8 +40,21 @@ impl Default for AcceptLimits {
     }
 }
 
+/// Told of connections, so that somebody else can count them.
+pub trait ConnectionMeter: Send + Sync + std::fmt::Debug {
+    /// A handshake has succeeded; the value is dropped when the connection is.
+    fn open(&self) -> Box<dyn std::any::Any + Send + Sync>;
+    /// A handshake has failed or timed out.
+    fn handshake_failed(&self);
+}
+
 /// Accepts on `listener` until the result is dropped. Needs a tokio runtime.
-pub fn serve_tls(listener: TcpListener, tls: ServerTls, limits: AcceptLimits) -> TlsIncoming {
+pub fn serve_tls(
+    listener: TcpListener,
+    tls: ServerTls,
+    limits: AcceptLimits,
+    meter: Option<Arc<dyn ConnectionMeter>>,
+) -> TlsIncoming {
     let (ready, connections) = mpsc::channel(16);
     let acceptor = Acceptor {
         tls,
@@ -49,6 +62,7 @@ pub fn serve_tls(listener: TcpListener, tls: ServerTls, limits: AcceptLimits) ->
         free: Arc::new(Semaphore::new(limits.connections)),
         peers: Arc::new(Peers { limit: limits.connections_per_peer, open: Mutex::default() }),
         ready,
+        meter,
     };
     TlsIncoming { connections, _accepting: AbortOnDropHandle::new(tokio::spawn(acceptor.run(listener))) }
 }
@@ -83,6 +97,7 @@ pub struct TlsConnection {
     stream: TlsStream<TcpStream>,
     info: ConnectInfo,
     _places: Places,
+    _open: Option<Box<dyn std::any::Any + Send + Sync>>,
 }
 
 impl Connected for TlsConnection {
@@ -131,6 +146,7 @@ struct Acceptor {
     free: Arc<Semaphore>,
     peers: Arc<Peers>,
     ready: mpsc::Sender<TlsConnection>,
+    meter: Option<Arc<dyn ConnectionMeter>>,
 }
 
 impl Acceptor {
@@ -165,8 +181,14 @@ impl Acceptor {
         places: Places,
     ) -> impl Future<Output = ()> + Send + use<> {
         let accept = TlsAcceptor::from(self.tls.current()).accept(tcp);
-        let (timeout, ready) = (self.limits.handshake_timeout, self.ready.clone());
+        let (timeout, ready, meter) = (self.limits.handshake_timeout, self.ready.clone(), self.meter.clone());
         async move {
+            let failed = |error: &dyn std::fmt::Display| {
+                tracing::debug!(%error, "TLS handshake failed");
+                if let Some(meter) = &meter {
+                    meter.handshake_failed();
+                }
+            };
             match tokio::time::timeout(timeout, accept).await {
                 Ok(Ok(stream)) => {
                     // Nagle's algorithm would only delay small messages; without this the connection still works.
@@ -174,11 +196,12 @@ impl Acceptor {
                     let certificates = stream.get_ref().1.peer_certificates();
                     let peer_certificate = certificates.and_then(|chain| chain.first()).map(|leaf| Arc::from(&**leaf));
                     let info = ConnectInfo { peer_addr, peer_certificate };
+                    let open = meter.as_ref().map(|meter| meter.open());
                     // Nobody receives once the server is stopping.
-                    let _ = ready.send(TlsConnection { stream, info, _places: places }).await;
+                    let _ = ready.send(TlsConnection { stream, info, _places: places, _open: open }).await;
                 }
-                Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
-                Err(_) => tracing::debug!("TLS handshake timed out"),
+                Ok(Err(error)) => failed(&error),
+                Err(timed_out) => failed(&timed_out),
             }
         }
     }

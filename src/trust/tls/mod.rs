@@ -7,7 +7,7 @@ mod accept;
 mod config;
 mod connect;
 
-pub use accept::{AcceptLimits, ConnectInfo, TlsConnection, TlsIncoming, serve_tls};
+pub use accept::{AcceptLimits, ConnectInfo, ConnectionMeter, TlsConnection, TlsIncoming, serve_tls};
 pub use config::{Alpn, ClientIdentity, ServerTls, ServerTlsSettings, client_config};
 pub use connect::{ClientStream, Connector};
 

@@ -75,7 +75,7 @@ impl Site {
 
 async fn listen(tls: ServerTls, limits: AcceptLimits) -> (SocketAddr, TlsIncoming) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    (listener.local_addr().unwrap(), serve_tls(listener, tls, limits))
+    (listener.local_addr().unwrap(), serve_tls(listener, tls, limits, None))
 }
 
 /// Accepts until dropped and greets whoever gets in with one byte.
