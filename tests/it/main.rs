@@ -4,3 +4,8 @@
 
 mod harness;
 mod layering;
+mod personas;
+mod policies;
+mod promises;
+mod scenarios;
+mod world;
