@@ -34,11 +34,13 @@ fn blocks(text: &str) -> Vec<Block> {
     let mut lines = text.lines().enumerate();
     while let Some((index, fence)) = lines.next() {
         let Some(info) = fence.strip_prefix("```") else { continue };
-        let commands: String =
-            lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```").fold(String::new(), |mut all, line| {
+        let commands: String = lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```").fold(
+            String::new(),
+            |mut all, line| {
                 writeln!(all, "{line}").unwrap();
                 all
-            });
+            },
+        );
         let refused = info.strip_prefix("sh refused=").map(str::to_owned);
         if info == "sh" || refused.is_some() {
             found.push(Block { line: index + 2, refused, commands });
@@ -59,7 +61,7 @@ fn script(blocks: &[Block]) -> String {
             // Not in a condition, where `-e` would not hold.
             Some(reason) => writeln!(
                 script,
-                "set +e\n( trap - EXIT; set -e\n{commands}) 2> refused.txt\ncode=$?\nset -e\ncat refused.txt >&2\n\
+                "set +e\n( set -e\n{commands}) 2> refused.txt\ncode=$?\nset -e\ncat refused.txt >&2\n\
                  if [ $code = 0 ]; then echo 'line {line} was not refused'; exit 1; fi\n\
                  if ! grep -qF '{reason}' refused.txt; then echo 'line {line} was not refused for `{reason}`'; exit 1; fi"
             )
@@ -113,7 +115,9 @@ fn every_command_of_the_tutorial_works_and_every_refusal_is_one() {
 fn the_tutorial_tells_the_whole_story() {
     let blocks = blocks(TUTORIAL);
     let all: String = blocks.iter().map(|block| block.commands.as_str()).collect();
-    for noun in ["participant", "member", "dataset", "policy", "access", "grant", "consent", "query", "audit", "charter"] {
+    for noun in
+        ["participant", "member", "dataset", "policy", "access", "grant", "consent", "query", "audit", "charter"]
+    {
         assert!(all.contains(&format!(" {noun} ")), "{noun}");
     }
     assert!(blocks.iter().filter(|block| block.refused.is_some()).count() >= 12);
