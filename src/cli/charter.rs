@@ -2,14 +2,7 @@
 
 use clap::{Args as ClapArgs, Subcommand};
 
-use super::{
-    Session,
-    client::Client,
-    failure::Failure,
-    names,
-    output::Format,
-    participant,
-};
+use super::{Session, client::Client, failure::Failure, names, output::Format, participant};
 use crate::{domain::Digest, grpc::pb};
 
 /// The charter that each participant signs.
@@ -46,10 +39,9 @@ pub async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
             }
             session.out.line(charter.text.trim_end())?;
             let (version, digest) = (charter.version, charter.digest);
-            session.out.say(
-                format!("version {version}; digest {digest}"),
-                format!("version {version} ; empreinte {digest}"),
-            );
+            session
+                .out
+                .say(format!("version {version}; digest {digest}"), format!("version {version} ; empreinte {digest}"));
             Ok(())
         }
         Command::Sign { digest } => {

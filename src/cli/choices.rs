@@ -8,32 +8,32 @@ use super::failure::Failure;
 use crate::grpc::pb;
 
 /// Roles.
-pub fn role() -> impl TypedValueParser<Value = pb::Role> {
+pub(super) fn role() -> impl TypedValueParser<Value = pb::Role> {
     choice("ROLE_", &["operator", "participant_admin", "steward", "requester", "auditor"], pb::Role::from_str_name)
 }
 
 /// Kinds of participants.
-pub fn kind() -> impl TypedValueParser<Value = pb::ParticipantKind> {
+pub(super) fn kind() -> impl TypedValueParser<Value = pb::ParticipantKind> {
     choice("PARTICIPANT_KIND_", &["company", "lab", "public_body"], pb::ParticipantKind::from_str_name)
 }
 
 /// What a grant can be for.
-pub fn action() -> impl TypedValueParser<Value = pb::Action> {
+pub(super) fn action() -> impl TypedValueParser<Value = pb::Action> {
     choice("ACTION_", &["read", "aggregate"], pb::Action::from_str_name)
 }
 
 /// What a decision can be about.
-pub fn any_action() -> impl TypedValueParser<Value = pb::Action> {
+pub(super) fn any_action() -> impl TypedValueParser<Value = pb::Action> {
     choice("ACTION_", &["discover", "read", "aggregate"], pb::Action::from_str_name)
 }
 
 /// Whether a dataset needs a grant.
-pub fn access_level() -> impl TypedValueParser<Value = pb::AccessLevel> {
+pub(super) fn access_level() -> impl TypedValueParser<Value = pb::AccessLevel> {
     choice("ACCESS_LEVEL_", &["open", "restricted"], pb::AccessLevel::from_str_name)
 }
 
 /// How a file is written.
-pub fn file_format() -> impl TypedValueParser<Value = pb::FileFormat> {
+pub(super) fn file_format() -> impl TypedValueParser<Value = pb::FileFormat> {
     choice("FILE_FORMAT_", &["csv", "parquet"], pb::FileFormat::from_str_name)
 }
 
@@ -47,7 +47,7 @@ fn choice<T: Clone + Send + Sync + 'static>(
 }
 
 /// A duration: a number and `s`, `m`, `h` or `d`, for example `90d`.
-pub fn duration(text: &str) -> Result<prost_types::Duration, String> {
+pub(super) fn duration(text: &str) -> Result<prost_types::Duration, String> {
     let unit = match text.chars().last() {
         Some('s') => 1,
         Some('m') => 60,
@@ -64,7 +64,7 @@ pub fn duration(text: &str) -> Result<prost_types::Duration, String> {
 
 /// What every list takes.
 #[derive(Debug, Clone, clap::Args)]
-pub struct ListArgs {
+pub(super) struct ListArgs {
     /// At most this many.
     #[arg(long, default_value_t = 200, value_name = "N")]
     pub limit: usize,
@@ -72,7 +72,7 @@ pub struct ListArgs {
 
 /// A filter (AIP-160), for lists that have one.
 #[derive(Debug, Clone, clap::Args)]
-pub struct FilterArgs {
+pub(super) struct FilterArgs {
     /// Only what fits, for example `state = "active" AND kind = "lab"`.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "EXPRESSION")]
     pub filter: String,
@@ -80,7 +80,7 @@ pub struct FilterArgs {
 
 /// Collects the pages of a list until `limit`. `next` gets the size and token of a page and returns the page and the
 /// token of the next one. Says also whether there is more.
-pub async fn pages<T, F, P>(limit: usize, mut next: F) -> Result<(Vec<T>, bool), Failure>
+pub(super) async fn pages<T, F, P>(limit: usize, mut next: F) -> Result<(Vec<T>, bool), Failure>
 where
     F: FnMut(i32, String) -> P,
     P: Future<Output = Result<(Vec<T>, String), Failure>>,

@@ -143,7 +143,12 @@ pub async fn renew(session: &mut Session<'_>) -> Result<(), Failure> {
     for path in old {
         let _ = std::fs::remove_file(home.join(path));
     }
-    session.out.changed(&response, response.certificate.as_ref(), super::member::CERTIFICATES, response.receipt.as_ref())
+    session.out.changed(
+        &response,
+        response.certificate.as_ref(),
+        super::member::CERTIFICATES,
+        response.receipt.as_ref(),
+    )
 }
 
 /// A key and its request, in a folder of their own until the hub has answered.
@@ -164,7 +169,9 @@ impl Staged {
             if Contexts::load(&home)?.contexts.contains_key(name) || home.join(name).exists() {
                 return Err(Failure::usage(
                     format!("there is a context `{name}` already: remove it, or choose another name with --context"),
-                    format!("il y a déjà un contexte `{name}` : supprimez-le ou choisissez un autre nom avec --context"),
+                    format!(
+                        "il y a déjà un contexte `{name}` : supprimez-le ou choisissez un autre nom avec --context"
+                    ),
                 ));
             }
         }
@@ -173,7 +180,8 @@ impl Staged {
         let tag: String = Digest::of(csr.as_bytes()).hex().chars().take(12).collect();
         let folder = home.join(format!(".enrolling-{tag}"));
         files::private_folder(&folder)?;
-        let staged = Self { home, folder, hub: args.hub.clone(), ca_pem, csr, name: session.context.map(str::to_owned) };
+        let staged =
+            Self { home, folder, hub: args.hub.clone(), ca_pem, csr, name: session.context.map(str::to_owned) };
         files::write_private(&staged.folder.join("key.pem"), key.as_bytes())?;
         files::write_public(&staged.folder.join("ca.pem"), staged.ca_pem.as_bytes())?;
         Ok(staged)
@@ -245,23 +253,35 @@ mod tests {
 
     use super::*;
     use crate::{
-        cli::{env::{Env, Lang}, output::Out},
-        domain::Timestamp,
-        trust::{CertificateAuthority, P256Key},
+        cli::{
+            env::{Env, Lang},
+            output::Out,
+        },
+        domain::{ManualClock, Timestamp},
+        trust::KeyStore,
     };
 
     const ID: &str = "0190b8a0-0000-7000-8000-000000000001";
 
-    struct Hub(CertificateAuthority);
+    struct Hub {
+        keys: KeyStore,
+        _folder: tempfile::TempDir,
+    }
 
     impl Hub {
         fn new() -> Self {
-            Self(CertificateAuthority::create("hub.example", P256Key::generate().unwrap(), now()).unwrap())
+            let folder = tempfile::tempdir().unwrap();
+            let keys = KeyStore::init(&folder.path().join("keys"), "hub.example", &ManualClock::new(now())).unwrap();
+            Self { keys, _folder: folder }
         }
 
         fn certify(&self, csr: &str) -> String {
             let hour = Duration::from_hours(1);
-            self.0.issue_client(csr, &"chu".parse().unwrap(), ID.parse().unwrap(), now(), hour).unwrap().chain_pem
+            self.keys
+                .authority()
+                .issue_client(csr, &"chu".parse().unwrap(), ID.parse().unwrap(), now(), hour)
+                .unwrap()
+                .chain_pem
         }
     }
 
@@ -271,7 +291,7 @@ mod tests {
 
     fn enrol(hub: &Hub, folder: &Path, name: Option<&str>) -> Result<String, Failure> {
         let ca = folder.join("downloaded.pem");
-        std::fs::write(&ca, hub.0.certificate_pem()).unwrap();
+        std::fs::write(&ca, hub.keys.authority().certificate_pem()).unwrap();
         let home = folder.join("odh");
         let env = Env::of([("ODH_HOME", home.to_str().unwrap())]);
         let (mut out, _, _) = Out::captured(Lang::En);

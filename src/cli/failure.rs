@@ -149,14 +149,10 @@ impl Failure {
 
     /// What is shown to the user: one line that says what happened and why, and one that says what to try.
     pub fn render(&self, lang: Lang) -> String {
-        let mut text = format!("{}: {}", lang.pick("error", "erreur"), self.message(lang));
-        if let Some(reason) = self.reason() {
-            text.push_str(&format!(" [{reason}]"));
-        }
-        if let Some(hint) = self.hint(lang) {
-            text.push_str(&format!("\n  {}: {hint}", lang.pick("try", "essayez")));
-        }
-        text
+        let reason = self.reason().map(|reason| format!(" [{reason}]")).unwrap_or_default();
+        let hint = self.hint(lang).map(|hint| format!("\n  {}: {hint}", lang.pick("try", "essayez")));
+        let (error, hint) = (lang.pick("error", "erreur"), hint.unwrap_or_default());
+        format!("{error}: {}{reason}{hint}", self.message(lang))
     }
 }
 
@@ -229,17 +225,15 @@ fn exit_of(code: Code, reason: &str) -> Exit {
 fn transport(status: &tonic::Status) -> Failure {
     let cause = std::error::Error::source(status).map_or_else(|| status.message().to_owned(), root_cause);
     match status.code() {
-        tonic::Code::DeadlineExceeded | tonic::Code::Cancelled => Failure::new(
-            Exit::Unreachable,
-            "the hub did not answer in time",
-            "le hub n'a pas répondu dans le délai",
-        ),
-        tonic::Code::Unimplemented => Failure::new(
+        tonic::Code::DeadlineExceeded | tonic::Code::Cancelled => {
+            Failure::new(Exit::Unreachable, "the hub did not answer in time", "le hub n'a pas répondu dans le délai")
+        }
+        tonic::Code::Unavailable | tonic::Code::Unknown => unreachable_hub(&cause),
+        code => Failure::new(
             Exit::Failed,
-            format!("the hub does not know this call: {cause}"),
-            format!("le hub ne connaît pas cet appel : {cause}"),
+            format!("the hub answered {code:?} without a reason: {cause}"),
+            format!("le hub a répondu {code:?} sans raison : {cause}"),
         ),
-        _ => unreachable_hub(&cause),
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 use super::failure::Failure;
 
 /// The whole of a text file, or of standard input if `path` is `-`.
-pub fn read_text(path: &Path) -> Result<String, Failure> {
+pub(super) fn read_text(path: &Path) -> Result<String, Failure> {
     if path == Path::new("-") {
         let mut text = String::new();
         std::io::stdin().lock().read_to_string(&mut text).map_err(|e| Failure::file(path, &e))?;
@@ -19,22 +19,22 @@ pub fn read_text(path: &Path) -> Result<String, Failure> {
 }
 
 /// Writes a file that only its owner can read; it is there whole or not at all.
-pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub(super) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     write(path, bytes, 0o600)
 }
 
 /// Writes a file that everybody can read; it is there whole or not at all.
-pub fn write_public(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub(super) fn write_public(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     write(path, bytes, 0o644)
 }
 
 /// Gives a file or folder another name in the same place.
-pub fn rename(from: &Path, to: &Path) -> Result<(), Failure> {
+pub(super) fn rename(from: &Path, to: &Path) -> Result<(), Failure> {
     fs::rename(from, to).map_err(|e| Failure::file(to, &e))
 }
 
 /// Makes a folder that only its owner can enter, with those above it.
-pub fn private_folder(path: &Path) -> Result<(), Failure> {
+pub(super) fn private_folder(path: &Path) -> Result<(), Failure> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -43,7 +43,7 @@ pub fn private_folder(path: &Path) -> Result<(), Failure> {
 }
 
 /// Whether others than the owner may read the file.
-pub fn is_exposed(path: &Path) -> bool {
+pub(super) fn is_exposed(path: &Path) -> bool {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;

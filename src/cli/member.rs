@@ -139,8 +139,7 @@ pub async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
                 Some(member) => full_name(&client, &member, session).await?,
                 None => String::new(),
             };
-            let request =
-                pb::CreateAccessTokenRequest { member, lifetime, request_id: session.request_id.clone() };
+            let request = pb::CreateAccessTokenRequest { member, lifetime, request_id: session.request_id.clone() };
             let response = client.participants().create_access_token(request).await?.into_inner();
             session.out.issued(&response, "access_token", response.receipt.as_ref())
         }

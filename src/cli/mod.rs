@@ -3,29 +3,29 @@
 //! Results go to standard output, talk and errors to standard error. Commands are thin: they read arguments, make one
 //! call (or few) through [`client::Client`] and write the answer through [`output::Out`].
 
-mod access;
-mod audit;
-mod charter;
+pub mod access;
+pub mod audit;
+pub mod charter;
 mod choices;
 pub mod client;
-mod config;
-mod consent;
+pub mod config;
+pub mod consent;
 pub mod context;
-mod dataset;
+pub mod dataset;
 pub mod demo;
-mod doctor;
-mod enroll;
+pub mod doctor;
+pub mod enroll;
 pub mod env;
 pub mod failure;
 mod files;
-mod grant;
-mod member;
+pub mod grant;
+pub mod member;
 pub mod names;
 pub mod output;
-mod participant;
-mod policy;
+pub mod participant;
+pub mod policy;
 pub mod query;
-mod serve;
+pub mod serve;
 mod upload;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -83,7 +83,7 @@ enum Command {
     #[command(subcommand)]
     Config(config::Command),
     Doctor(doctor::Args),
-    /// Become a member: makes a key, gets its certificate and stores both as a context.
+    /// Become a member: makes a key, gets its certificate and stores both as a context, named by --context.
     Enroll(enroll::Args),
     Context(context::Args),
     Participant(participant::Args),
@@ -187,7 +187,7 @@ impl Session<'_> {
     /// Connects to the hub of the chosen context.
     pub async fn client(&mut self) -> Result<Client, Failure> {
         let context = context::resolve(self.context, self.env)?;
-        // Without a file the paths are those of the environment, from where the user stands.
+        // Without such a folder every path comes from the environment and is absolute.
         let home = self.env.home().unwrap_or_default();
         if let Some(key) = context.key.as_ref().map(|key| home.join(key)).filter(|key| files::is_exposed(key)) {
             let key = key.display();

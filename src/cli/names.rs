@@ -85,10 +85,11 @@ pub fn short(name: &str) -> String {
     let parts: Vec<&str> = name.split('/').collect();
     match parts.as_slice() {
         ["participants", participant] => (*participant).to_owned(),
-        ["participants", _, "members", id] | ["accessRequests" | "grants" | "charters", id] => (*id).to_owned(),
+        ["participants", _, "members", id]
+        | ["participants", _, "datasets", _, "snapshots", id]
+        | ["accessRequests" | "grants" | "charters", id] => (*id).to_owned(),
         ["participants", owner, "datasets", dataset] => format!("{owner}.{dataset}"),
         ["participants", owner, "datasets", dataset, "policies", version] => format!("{owner}.{dataset}@{version}"),
-        ["participants", _, "datasets", _, "snapshots", id] => (*id).to_owned(),
         _ => name.to_owned(),
     }
 }
@@ -99,9 +100,8 @@ fn under(collection: &str, text: &str) -> Result<String, Failure> {
 }
 
 fn uuid(text: &str) -> Result<Uuid, Failure> {
-    Uuid::try_parse(text).map_err(|_| {
-        Failure::usage(format!("`{text}` is not a UUID"), format!("`{text}` n'est pas un UUID"))
-    })
+    Uuid::try_parse(text)
+        .map_err(|_| Failure::usage(format!("`{text}` is not a UUID"), format!("`{text}` n'est pas un UUID")))
 }
 
 fn no_participant(text: &str) -> Failure {
@@ -119,11 +119,9 @@ mod tests {
 
     #[test]
     fn short_and_full_forms_mean_the_same() {
-        for (text, full) in [("chu.stays", "participants/chu/datasets/stays")] {
-            assert_eq!(dataset(text).unwrap(), full);
-            assert_eq!(dataset(full).unwrap(), full);
-            assert_eq!(short(full), text);
-        }
+        let (text, full) = ("chu.stays", "participants/chu/datasets/stays");
+        assert_eq!((dataset(text).unwrap().as_str(), dataset(full).unwrap().as_str()), (full, full));
+        assert_eq!(short(full), text);
         assert_eq!(participant("chu").unwrap(), "participants/chu");
         assert_eq!(participant("participants/chu").unwrap(), "participants/chu");
         let version = "participants/chu/datasets/stays/policies/3";

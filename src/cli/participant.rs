@@ -82,14 +82,14 @@ pub async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
                 Some(participant) => names::participant(&participant)?,
                 None => names::participant(&session.participant(&client).await?)?,
             };
-            let response = client.participants().get_participant(pb::GetParticipantRequest { name }).await?.into_inner();
+            let response =
+                client.participants().get_participant(pb::GetParticipantRequest { name }).await?.into_inner();
             session.out.show(&response.participant.ok_or_else(|| Failure::protocol("it lacks the participant"))?)
         }
         Command::List { filter, list } => {
             let client = session.client().await?;
             let (participants, more) = pages(list.limit, |page_size, page_token| {
-                let request =
-                    pb::ListParticipantsRequest { page_size, page_token, filter: filter.filter.clone() };
+                let request = pb::ListParticipantsRequest { page_size, page_token, filter: filter.filter.clone() };
                 let mut service = client.participants();
                 async move {
                     let page = service.list_participants(request).await?.into_inner();

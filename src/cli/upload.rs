@@ -13,13 +13,14 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::{fs::File, io::AsyncReadExt as _};
 
 use super::{failure::Failure, output::Out};
+use crate::{domain::Digest, error::Error};
 
 /// The API takes at most 1 MiB in a chunk; larger ones than this are not faster.
 const CHUNK: usize = 256 * 1_024;
 
 /// A file's size and SHA-256 (`sha256:` and hex digits).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Summary {
+pub(super) struct Summary {
     /// Bytes.
     pub size: u64,
     /// Digest.
@@ -27,7 +28,7 @@ pub struct Summary {
 }
 
 /// Reads the file once for its size and digest.
-pub async fn summarise(path: &Path, out: &Out) -> Result<Summary, Failure> {
+pub(super) async fn summarise(path: &Path, out: &Out) -> Result<Summary, Failure> {
     let (mut file, size) = open(path).await?;
     let bar = bar(size, out, "sha256");
     let mut context = Context::new(&SHA256);
@@ -44,17 +45,17 @@ pub async fn summarise(path: &Path, out: &Out) -> Result<Summary, Failure> {
         bar.inc(read as u64);
     }
     bar.finish_and_clear();
-    let hex: String = context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Summary { size: read_bytes, digest: format!("sha256:{hex}") })
+    let digest = context.finish().as_ref().try_into().map(Digest).map_err(Error::internal)?;
+    Ok(Summary { size: read_bytes, digest: digest.to_string() })
 }
 
 /// Why reading stopped early, if it did. The hub then sees a file that is too short and refuses it; this is why.
 #[derive(Debug, Clone, Default)]
-pub struct ReadError(Arc<Mutex<Option<io::Error>>>);
+pub(super) struct ReadError(Arc<Mutex<Option<io::Error>>>);
 
 impl ReadError {
     /// What to tell of a failed upload: the cause on this side if there is one, else what the hub said.
-    pub fn or(&self, path: &Path, answer: impl Into<Failure>) -> Failure {
+    pub(super) fn or(&self, path: &Path, answer: impl Into<Failure>) -> Failure {
         match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(cause) => Failure::file(path, cause),
             None => answer.into(),
@@ -63,7 +64,7 @@ impl ReadError {
 }
 
 /// The messages of an upload: `header`, then the file in chunks.
-pub async fn messages<M: Send + 'static>(
+pub(super) async fn messages<M: Send + 'static>(
     path: &Path,
     header: M,
     chunk: fn(Bytes) -> M,
@@ -103,11 +104,25 @@ async fn open(path: &Path) -> Result<(File, u64), Failure> {
     open.await.map_err(|e| Failure::file(path, &e))
 }
 
-/// A bar on standard error where somebody sees it.
-pub(super) fn bar(size: u64, out: &Out, what: &'static str) -> ProgressBar {
+/// A bar on standard error, where somebody sees it.
+fn bar(size: u64, out: &Out, what: &'static str) -> ProgressBar {
+    progress(Some(size), out, what, "{prefix} {bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}")
+}
+
+/// Progress of something whose end is not known, in bytes.
+pub(super) fn bytes_received(out: &Out) -> ProgressBar {
+    progress(None, out, "answer", "{prefix} {bytes} {bytes_per_sec}")
+}
+
+/// Progress of something whose end is not known, in entries.
+pub(super) fn entries(out: &Out) -> ProgressBar {
+    progress(None, out, "entries", "{prefix} {human_pos} {per_sec}")
+}
+
+fn progress(size: Option<u64>, out: &Out, what: &'static str, template: &str) -> ProgressBar {
     let target = if out.shows_progress() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let bar = ProgressBar::with_draw_target(Some(size), target);
-    if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}") {
+    let bar = ProgressBar::with_draw_target(size, target);
+    if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
     bar.set_prefix(what);
@@ -117,7 +132,7 @@ pub(super) fn bar(size: u64, out: &Out, what: &'static str) -> ProgressBar {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{cli::env::Lang, domain::Digest};
+    use crate::cli::env::Lang;
 
     #[tokio::test]
     async fn a_file_is_sent_whole_and_in_order_after_its_header() {

@@ -5,7 +5,6 @@ mod export;
 use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, Subcommand};
-use indicatif::ProgressBar;
 use serde_json::{Value as Json, json};
 
 use super::{
@@ -160,10 +159,10 @@ async fn list(filter: &str, limit: usize, session: &mut Session<'_>) -> Result<(
 
 async fn export(folder: &Path, first_index: u64, session: &mut Session<'_>) -> Result<(), Failure> {
     let client = session.client().await?;
-    let progress = entries_bar(session);
+    let progress = upload::entries(session.out);
     let exported = client.export_audit(folder, first_index, &progress).await?;
     // What has just been written is read again: an export that does not verify is of no use to anyone.
-    export::verify(folder, &export::key(Some(folder), None)?, &[], &entries_bar(session))?;
+    export::verify(folder, &export::key(Some(folder), None)?, &[], &upload::entries(session.out))?;
     let Exported { tree_size, entries, receipt } = exported;
     let shown = folder.display().to_string();
     session.out.object(&json!({"folder": shown, "entries": entries, "tree_size": tree_size}))?;
@@ -175,7 +174,7 @@ async fn export(folder: &Path, first_index: u64, session: &mut Session<'_>) -> R
 fn verify(folder: &Path, key: Option<&str>, held: &[PathBuf], session: &mut Session<'_>) -> Result<(), Failure> {
     let own_key = key.is_none();
     let key = export::key(Some(folder), key)?;
-    let verified = export::verify(folder, &key, held, &entries_bar(session))?;
+    let verified = export::verify(folder, &key, held, &upload::entries(session.out))?;
     let checkpoint = &verified.checkpoint;
     session.out.object(&json!({
         "verified": true,
@@ -252,12 +251,6 @@ fn text_term(field: &str, operator: &str, value: Option<impl ToString>) -> Optio
     Some(format!("{field} {operator} \"{escaped}\""))
 }
 
-fn entries_bar(session: &Session<'_>) -> ProgressBar {
-    let bar = upload::bar(0, session.out, "entries");
-    bar.unset_length();
-    bar
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -273,11 +266,7 @@ mod tests {
     #[test]
     fn an_entry_is_shown_as_json_only_if_its_hash_is_that_of_its_leaf() {
         let leaf = br#"{"i":"4","t":"query.decision"}"#;
-        let entry = pb::AuditEntry {
-            index: 4,
-            leaf: leaf.to_vec().into(),
-            leaf_hash: leaf_hash(leaf).to_vec().into(),
-        };
+        let entry = pb::AuditEntry { index: 4, leaf: leaf.to_vec().into(), leaf_hash: leaf_hash(leaf).to_vec().into() };
         assert_eq!(readable(&entry).unwrap()["entry"]["t"], "query.decision");
         let other = pb::AuditEntry { leaf_hash: vec![0; 32].into(), ..entry };
         assert_eq!(readable(&other).unwrap_err().exit(), Exit::Unverified);

@@ -140,7 +140,8 @@ pub fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
 ///
 /// `ODH_GRPC`, `ODH_CA`, `ODH_CERT` and `ODH_KEY` replace its parts; with the first two no file is needed.
 pub fn resolve(flag: Option<&str>, env: &Env) -> Result<Context, Failure> {
-    let from_env = |name: &str| env.get(name).map(PathBuf::from);
+    // Paths of the environment start where the user stands, not at the folder of contexts.
+    let from_env = |name: &str| env.get(name).map(|path| std::path::absolute(path).unwrap_or_else(|_| path.into()));
     let whole = env.get("ODH_GRPC").is_some() && env.get("ODH_CA").is_some();
     let named = flag.or_else(|| env.get("ODH_CONTEXT"));
     let mut context = if whole && named.is_none() {
@@ -239,6 +240,12 @@ mod tests {
         let alone = Env::of([("ODH_GRPC", "https://h"), ("ODH_CA", "/ca")]);
         assert_eq!(resolve(None, &alone).unwrap().hub, "https://h");
         assert!(hub(Some("chu"), None, &identity[..1]).unwrap_err().to_string().contains("ODH_KEY"));
+    }
+
+    #[test]
+    fn a_path_of_the_environment_starts_where_the_user_stands() {
+        let context = resolve(None, &Env::of([("ODH_GRPC", "h"), ("ODH_CA", "ca.pem")])).unwrap();
+        assert_eq!(context.ca, std::env::current_dir().unwrap().join("ca.pem"));
     }
 
     #[test]

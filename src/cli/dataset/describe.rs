@@ -12,7 +12,7 @@ use crate::{
 
 /// A description on the command line; what is not given is left as it is.
 #[derive(Debug, Default, ClapArgs)]
-pub struct Flags {
+pub(super) struct Flags {
     /// Read the description from this YAML file (`-` is standard input); other flags win over it.
     #[arg(short, long, value_name = "FILE")]
     pub file: Option<PathBuf>,
@@ -84,7 +84,7 @@ struct ManifestColumn {
 
 /// A description: the dataset with what was said, the fields that were said, and the id if a file has one.
 #[derive(Debug)]
-pub struct Described {
+pub(super) struct Described {
     /// The dataset, other fields empty.
     pub dataset: pb::Dataset,
     /// Which fields were given, as an update mask.
@@ -95,7 +95,7 @@ pub struct Described {
 
 impl Flags {
     /// Reads the file, if there is one, and lets the flags win.
-    pub fn read(self) -> Result<Described, Failure> {
+    pub(super) fn read(self) -> Result<Described, Failure> {
         let mut said = match &self.file {
             Some(path) => parse(&files::read_text(path)?, &path.display().to_string())?,
             None => Manifest::default(),
@@ -128,7 +128,8 @@ impl Manifest {
         described.put("keywords", self.keywords, |dataset| &mut dataset.keywords);
         described.put("language", self.language, |dataset| &mut dataset.language);
         described.put("synthetic", self.synthetic, |dataset| &mut dataset.synthetic);
-        let level = self.access.map(|text| named(&text, "ACCESS_LEVEL_", pb::AccessLevel::from_str_name)).transpose()?;
+        let level =
+            self.access.map(|text| named(&text, "ACCESS_LEVEL_", pb::AccessLevel::from_str_name)).transpose()?;
         described.put("access_level", level.map(i32::from), |dataset| &mut dataset.access_level);
         let key = self.subject_key.map(|key| pb::SubjectKey { column: key.column, pseudonym_namespace: key.namespace });
         described.put("subject_key", key.map(Some), |dataset| &mut dataset.subject_key);
@@ -169,10 +170,12 @@ fn parse(text: &str, path: &str) -> Result<Manifest, Failure> {
 /// The value of an enum by its short name.
 fn named<T>(text: &str, prefix: &str, read: fn(&str) -> Option<T>) -> Result<T, Failure> {
     let lower = text.chars().all(|c| c.is_ascii_lowercase() || c == '_');
-    read(&format!("{prefix}{}", text.to_ascii_uppercase())).filter(|_| lower && text != "unspecified").ok_or_else(|| {
-        let field = prefix.trim_end_matches('_').to_ascii_lowercase().replace('_', " ");
-        Failure::usage(format!("`{text}` is no {field}"), format!("`{text}` n'est pas une valeur de {field}"))
-    })
+    read(&format!("{prefix}{}", text.to_ascii_uppercase())).filter(|_| lower && text != "unspecified").ok_or_else(
+        || {
+            let field = prefix.trim_end_matches('_').to_ascii_lowercase().replace('_', " ");
+            Failure::usage(format!("`{text}` is no {field}"), format!("`{text}` n'est pas une valeur de {field}"))
+        },
+    )
 }
 
 #[cfg(test)]
@@ -204,11 +207,8 @@ mod tests {
 
     #[test]
     fn flags_win_over_the_file() {
-        let flags = Flags {
-            title: Some("Other".to_owned()),
-            access_level: Some(pb::AccessLevel::Open),
-            ..Flags::default()
-        };
+        let flags =
+            Flags { title: Some("Other".to_owned()), access_level: Some(pb::AccessLevel::Open), ..Flags::default() };
         let described = read(YAML, flags).unwrap();
         assert_eq!(described.dataset.title, "Other");
         assert_eq!(described.dataset.access_level(), pb::AccessLevel::Open);

@@ -28,7 +28,7 @@ const MAX_JWKS: usize = 64 * 1_024;
 const DOWNLOAD: Duration = Duration::from_secs(30);
 
 #[derive(Debug, ClapArgs)]
-pub struct Args {
+pub(super) struct Args {
     /// The signed form (a compact JWS), a file that holds it, or `-` for standard input.
     grant: String,
     /// The hub's key set: a file, or an https URL such as https://HOST:PORT/.well-known/jwks.json.
@@ -43,7 +43,7 @@ pub struct Args {
 }
 
 /// Runs `odh grant verify`.
-pub async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
+pub(super) async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
     let jws = signed_form(&args.grant)?;
     let document = if args.jwks.contains("://") {
         download(&args.jwks, args.ca.as_ref()).await?
@@ -68,8 +68,8 @@ pub async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
 }
 
 /// Verifies a grant with a key set at `now`. Without `hub` the key set alone says whose grant it must be.
-pub fn verify(jws: &str, jwks: &[u8], hub: Option<&str>, now: Timestamp) -> Result<GrantClaims, Failure> {
-    let keys = Jwks::parse(jwks)?;
+pub(super) fn verify(jws: &str, key_set: &[u8], hub: Option<&str>, now: Timestamp) -> Result<GrantClaims, Failure> {
+    let keys = Jwks::parse(key_set)?;
     let named = super::decode(jws).ok().and_then(|parts| parts.get(1)?["iss"].as_str().map(str::to_owned));
     let hub = hub.map(str::to_owned).or(named).unwrap_or_default();
     verify_grant(jws, &keys, &hub, now).map_err(|refusal| {

@@ -13,8 +13,7 @@ use serde_json::{Map, Value as Json};
 use super::Failure;
 use crate::{domain::Timestamp, grpc::pb};
 
-static POOL: LazyLock<Option<DescriptorPool>> =
-    LazyLock::new(|| DescriptorPool::decode(pb::FILE_DESCRIPTOR_SET).ok());
+static POOL: LazyLock<Option<DescriptorPool>> = LazyLock::new(|| DescriptorPool::decode(pb::FILE_DESCRIPTOR_SET).ok());
 
 /// A message as JSON.
 pub fn to_json<M: prost::Name>(message: &M) -> Result<Json, Failure> {
@@ -37,7 +36,10 @@ fn object(message: &DynamicMessage) -> Json {
         }
         "google.protobuf.Duration" => match number("nanos") {
             0 => format!("{}s", number("seconds")).into(),
-            nanos => format!("{}.{:09}s", number("seconds"), nanos.abs()).trim_end_matches('0').to_owned().into(),
+            nanos => {
+                let text = format!("{}.{:09}", number("seconds"), nanos.abs());
+                format!("{}s", text.trim_end_matches('0')).into()
+            }
         },
         _ => {
             let mut fields = Map::new();
@@ -89,7 +91,9 @@ fn enum_value(descriptor: &EnumDescriptor, number: i32) -> Json {
         .name()
         .chars()
         .enumerate()
-        .flat_map(|(at, c)| (at > 0 && c.is_ascii_uppercase()).then_some('_').into_iter().chain([c.to_ascii_uppercase()]))
+        .flat_map(|(at, c)| {
+            (at > 0 && c.is_ascii_uppercase()).then_some('_').into_iter().chain([c.to_ascii_uppercase()])
+        })
         .collect();
     let name = value.name();
     let short = name.strip_prefix(&prefix).and_then(|rest| rest.strip_prefix('_')).unwrap_or(name);
@@ -125,13 +129,15 @@ mod tests {
     #[test]
     fn nested_messages_maps_and_oneofs_keep_their_shape() {
         let mask = pb::Mask { mask: Some(pb::mask::Mask::PrefixLength(2)) };
-        let how = pb::How { masks: [("commune".to_owned(), mask)].into(), max_rows: Some(u64::MAX), ..pb::How::default() };
+        let how =
+            pb::How { masks: [("commune".to_owned(), mask)].into(), max_rows: Some(u64::MAX), ..pb::How::default() };
         assert_eq!(
             to_json(&how).unwrap(),
             json!({
                 "masks": {"commune": {"prefix_length": 2}},
                 "max_rows": u64::MAX,
                 "certificate_required": false,
+                "consent_required": false,
             })
         );
         let error = pb::Refusal { reason: pb::ErrorReason::GrantRequired.into(), ..pb::Refusal::default() };

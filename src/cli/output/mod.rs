@@ -16,7 +16,7 @@ use std::{
 use clap::ValueEnum;
 use serde_json::Value as Json;
 
-use super::{env::Lang, failure::Failure, names};
+use super::{env::Lang, failure::Failure};
 use crate::grpc::pb;
 
 pub use json::to_json;
@@ -95,6 +95,11 @@ impl Out {
     /// Whether progress may be shown: somebody is looking at standard error.
     pub const fn shows_progress(&self) -> bool {
         self.stderr_is_terminal && !self.quiet
+    }
+
+    /// Standard output itself, for commands that write text of their own.
+    pub fn writer(&mut self) -> &mut (dyn Write + Send + Sync) {
+        &mut *self.stdout
     }
 
     /// Writes one line to standard output.
@@ -259,11 +264,6 @@ impl Write for Captured {
     }
 }
 
-/// The short form of a name in a message; empty if the resource is missing.
-pub(super) fn short_name(name: Option<&str>) -> String {
-    name.map(names::short).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -293,10 +293,7 @@ mod tests {
         let text = write(Format::Table, false, |out| out.list(&[member()], COLUMNS));
         let lines: Vec<_> = text.lines().map(str::trim_end).collect();
         assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), ["NAME", "STATE"]);
-        assert_eq!(
-            lines[1].split_whitespace().collect::<Vec<_>>(),
-            ["0190b8a0-0000-7000-8000-000000000001", "active"]
-        );
+        assert_eq!(lines[1].split_whitespace().collect::<Vec<_>>(), ["0190b8a0-0000-7000-8000-000000000001", "active"]);
         assert!(!text.contains('\u{1b}'));
     }
 

@@ -189,8 +189,7 @@ mod tests {
     fn binary_forms_read_back_to_the_same_rows() {
         let records = records(2);
         let arrow = written(&records, Format::Arrow);
-        let read: Vec<_> =
-            StreamReader::try_new(arrow.as_slice(), None).unwrap().collect::<Result<_, _>>().unwrap();
+        let read: Vec<_> = StreamReader::try_new(arrow.as_slice(), None).unwrap().collect::<Result<_, _>>().unwrap();
         assert_eq!(read, records.batches);
         let parquet = bytes::Bytes::from(written(&records, Format::Parquet));
         let rows: usize =

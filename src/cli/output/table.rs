@@ -45,7 +45,9 @@ pub(super) fn fields(object: &Json, terminal: bool) -> String {
 pub(super) fn csv(rows: &[Json], columns: &[Column]) -> Vec<u8> {
     let mut text = csv_line(columns.iter().map(|column| column.path.trim_start_matches('/').replace('/', ".")));
     for row in rows {
-        text.push_str(&csv_line(columns.iter().map(|column| row.pointer(column.path).map(text_of).unwrap_or_default())));
+        text.push_str(&csv_line(
+            columns.iter().map(|column| row.pointer(column.path).map(text_of).unwrap_or_default()),
+        ));
     }
     text.into_bytes()
 }
@@ -75,10 +77,10 @@ pub(super) fn new_table(terminal: bool) -> Table {
     table
 }
 
-/// The table's text without blanks at the ends of lines.
+/// The table's text without the blanks around it; columns stay aligned.
 pub(super) fn trim(table: &Table) -> String {
-    let lines: Vec<String> = table.lines().map(|line| line.trim_end().trim_start_matches(' ').to_owned()).collect();
-    lines.join("\n")
+    let lines = table.lines().map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned());
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn short_lines(text: &str) -> String {
@@ -135,6 +137,13 @@ mod tests {
     fn csv_of_one_object_has_two_lines() {
         let object = json!({"a": "x,y", "b": {"c": 1}});
         assert_eq!(csv_object(&object), b"a,b.c\n\"x,y\",1\n");
+    }
+
+    #[test]
+    fn columns_stay_aligned_below_an_empty_first_cell() {
+        let columns = [Column::new("CURRENT", "/current"), Column::new("NAME", "/name")];
+        let rows = [json!({"current": "", "name": "chu"}), json!({"current": "*", "name": "lab"})];
+        assert_eq!(render(&rows, &columns, false), "CURRENT  NAME\n         chu\n*        lab");
     }
 
     #[test]

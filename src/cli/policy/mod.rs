@@ -197,8 +197,7 @@ impl Client {
 
     /// Stores a policy as a draft of its dataset. The draft must be this very policy: its digest is compared.
     pub async fn create_policy(&self, policy: &Policy, request_id: &str) -> Result<pb::CreatePolicyResponse, Failure> {
-        let request =
-            pb::CreatePolicyRequest { policy: Some(wire::policy(policy)), request_id: request_id.to_owned() };
+        let request = pb::CreatePolicyRequest { policy: Some(wire::policy(policy)), request_id: request_id.to_owned() };
         let response = self.policies().create_policy(request).await?.into_inner();
         let draft = response.policy_version.as_ref().ok_or_else(lacks_version)?;
         if draft.digest == policy.digest().to_string() {

@@ -27,7 +27,7 @@ const TRACE: &[Column] =
     &[Column::new("RULE", "/rule"), Column::new("OUTCOME", "/outcome"), Column::new("FAILED", "/first_failed")];
 
 /// The policy of a version, if the digest is that of the canonical form that the hub shows.
-pub fn read(version: &pb::PolicyVersion) -> Result<Policy, Failure> {
+pub(super) fn read(version: &pb::PolicyVersion) -> Result<Policy, Failure> {
     let policy = manifest::parse(&version.canonical_json)
         .map_err(|_| Failure::protocol("the canonical form of the policy cannot be read"))?;
     let own = policy.digest();
@@ -41,7 +41,7 @@ pub fn read(version: &pb::PolicyVersion) -> Result<Policy, Failure> {
 }
 
 /// Shows a version as the manifest that it could be made from, with what the hub does about each term.
-pub fn version(version: &pb::PolicyVersion, session: &mut Session<'_>) -> Result<(), Failure> {
+pub(super) fn version(version: &pb::PolicyVersion, session: &mut Session<'_>) -> Result<(), Failure> {
     if session.out.format != Format::Table {
         return session.out.show(version);
     }
@@ -62,7 +62,7 @@ pub fn version(version: &pb::PolicyVersion, session: &mut Session<'_>) -> Result
 }
 
 /// Shows what a check has found; fails if the policy would be refused.
-pub fn check(response: &pb::CheckPolicyResponse, session: &mut Session<'_>) -> Result<(), Failure> {
+pub(super) fn check(response: &pb::CheckPolicyResponse, session: &mut Session<'_>) -> Result<(), Failure> {
     let lang = session.out.lang;
     if session.out.format == Format::Json {
         session.out.show(response)?;
@@ -107,7 +107,7 @@ pub fn check(response: &pb::CheckPolicyResponse, session: &mut Session<'_>) -> R
 }
 
 /// Shows a decision: permitted or not, why, and what each rule had to say.
-pub fn decision(decision: &pb::Decision, session: &mut Session<'_>) -> Result<(), Failure> {
+pub(super) fn decision(decision: &pb::Decision, session: &mut Session<'_>) -> Result<(), Failure> {
     if session.out.format != Format::Table {
         return session.out.show(decision);
     }
@@ -183,8 +183,7 @@ mod tests {
             path: "/rules/0".to_owned(),
             message: Some(pb::LocalizedText { fr: "faux".to_owned(), en: "wrong".to_owned() }),
         };
-        for (severity, exit) in
-            [(pb::FindingSeverity::Warning, None), (pb::FindingSeverity::Error, Some(Exit::Failed))]
+        for (severity, exit) in [(pb::FindingSeverity::Warning, None), (pb::FindingSeverity::Error, Some(Exit::Failed))]
         {
             let (mut out, stdout, _) = Out::captured(Lang::Fr);
             let env = Env::default();

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The policy as a message.
-pub fn policy(policy: &Policy) -> pb::Policy {
+pub(super) fn policy(policy: &Policy) -> pb::Policy {
     let Policy { dataset, rules, floor } = policy;
     pb::Policy {
         dataset: format!("participants/{}/datasets/{}", dataset.owner, dataset.name),
@@ -106,7 +106,7 @@ fn timestamp(at: Timestamp) -> WireTimestamp {
 }
 
 fn how(how: &How) -> pb::How {
-    let How { row_filter, masks, aggregate_only, max_rows, consent_required, certificate_required } = how;
+    let How { row_filter, masks, aggregate_only, max_rows, certificate_required, consent_required } = how;
     pb::How {
         row_filter: row_filter.as_ref().map(filter),
         masks: masks.iter().map(|(column, mask)| (column.clone(), self::mask(mask))).collect(),
@@ -194,7 +194,7 @@ mod tests {
     use super::*;
     use crate::{cli::output::to_json, policy::manifest};
 
-    const RICH: &str = r#"
+    const RICH: &str = r"
 dataset: chu.stays
 rules:
   - id: research
@@ -211,8 +211,8 @@ rules:
       aggregate_only: 10
       certificate_required: true
     duties: [no_reidentification, {delete_after_days: 30}]
-floor: {max_rows: 1000}
-"#;
+floor: {max_rows: 1000, consent_required: true}
+";
 
     #[test]
     fn every_term_of_a_manifest_reaches_the_message() {
@@ -232,7 +232,7 @@ floor: {max_rows: 1000}
         assert_eq!(how["aggregate_only"]["k"], 10);
         assert_eq!(how["certificate_required"], true);
         assert_eq!(rule["duties"], json!([{"no_reidentification": {}}, {"delete_after_days": 30}]));
-        assert_eq!(json["floor"]["max_rows"], 1_000);
+        assert_eq!((&json["floor"]["max_rows"], &json["floor"]["consent_required"]), (&json!(1_000), &json!(true)));
     }
 
     #[test]

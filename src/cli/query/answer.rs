@@ -59,7 +59,12 @@ impl Client {
     }
 
     /// Says what a query would do, or why it would be refused.
-    pub async fn explain(&self, sql: &str, purpose: &str, grants: &[String]) -> Result<pb::ExplainQueryResponse, Failure> {
+    pub async fn explain(
+        &self,
+        sql: &str,
+        purpose: &str,
+        grants: &[String],
+    ) -> Result<pb::ExplainQueryResponse, Failure> {
         let request = pb::ExplainQueryRequest {
             sql: sql.to_owned(),
             purpose: purpose.to_owned(),
@@ -125,7 +130,11 @@ fn malformed() -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use arrow::{array::Int64Array, datatypes::{DataType, Field}, ipc::writer::StreamWriter};
+    use arrow::{
+        array::Int64Array,
+        datatypes::{DataType, Field},
+        ipc::writer::StreamWriter,
+    };
     use pb::execute_response::Part;
 
     use super::*;

@@ -43,8 +43,7 @@ pub async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
         let response = client.explain(&sql, &args.purpose, &args.grants).await?;
         return explained(&response, session.out);
     }
-    let progress = upload::bar(0, session.out, "answer");
-    progress.unset_length();
+    let progress = upload::bytes_received(session.out);
     let answer = client.query_with(&sql, &args.purpose, &args.grants, &progress).await;
     progress.finish_and_clear();
     let Answer { header, records, receipt } = answer?;
@@ -123,18 +122,27 @@ mod tests {
             ..pb::DatasetUse::default()
         };
         let header = pb::ExecuteHeader {
-            datasets: vec![used("chu.stays", "grants/7", "research"), used("region.communes", "", "open"), used("lab.own", "", "")],
+            datasets: vec![
+                used("chu.stays", "grants/7", "research"),
+                used("region.communes", "", "open"),
+                used("lab.own", "", ""),
+            ],
             ..pb::ExecuteHeader::default()
         };
         let at = |index| Some(pb::Receipt { index, ..pb::Receipt::default() });
-        let receipt =
-            pb::QueryReceipt { rows: 3, decision: at(41), outcome: at(42), ..pb::QueryReceipt::default() };
+        let receipt = pb::QueryReceipt { rows: 3, decision: at(41), outcome: at(42), ..pb::QueryReceipt::default() };
         let (mut out, stdout, stderr) = Out::captured(Lang::En);
         tell(&header, &receipt, &mut out);
         let told = stderr.text();
         assert!(stdout.bytes().is_empty());
-        for part in ["chu.stays: grant 7, rule research", "region.communes: open, rule open", "lab.own: your own",
-                     "3 rows", "audit entry 41", "outcome in 42"] {
+        for part in [
+            "chu.stays: grant 7, rule research",
+            "region.communes: open, rule open",
+            "lab.own: your own",
+            "3 rows",
+            "audit entry 41",
+            "outcome in 42",
+        ] {
             assert!(told.contains(part), "{part}: {told}");
         }
     }
@@ -146,8 +154,7 @@ mod tests {
             metadata: [("dataset".to_owned(), "chu.stays".to_owned())].into(),
             message: Some(pb::LocalizedText { fr: "aucun accord".to_owned(), en: "no grant".to_owned() }),
         };
-        let response =
-            pb::ExplainQueryResponse { result: Some(pb::explain_query_response::Result::Refusal(refusal)) };
+        let response = pb::ExplainQueryResponse { result: Some(pb::explain_query_response::Result::Refusal(refusal)) };
         let (mut out, _, _) = Out::captured(Lang::Fr);
         let failure = explained(&response, &mut out).unwrap_err();
         assert_eq!((failure.exit(), failure.reason()), (Exit::Denied, Some("GRANT_REQUIRED")));

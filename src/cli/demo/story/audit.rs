@@ -64,9 +64,11 @@ pub(super) async fn check(stage: &mut Stage<'_>, hub: &Hub, cast: &Cast) -> Resu
     }
     let others: Vec<String> = others.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
     stage.says(&format!("and {}", others.join(", ")))?;
-    let outcome = read(&cast.operator).await;
-    let own = outcome?.len();
-    expect(own < entries.len(), "the operator to see less than the auditor")?;
+    let own = read(&cast.chu).await?;
+    let concerned = own.iter().all(|entry| entry.parties.iter().any(|party| party.as_str() == cast.chu.participant));
+    expect(concerned && own.len() < entries.len(), "a member to see what concerns it and nothing else")?;
+    let count = thousands(own.len() as u64);
+    stage.done(&cast.chu.name, format_args!("reads the log, too: the {count} entries that concern it"))?;
     let folder = hub.dir.join("audit-export");
     let exported = cast.auditor.client.export_audit(&folder, 0, &ProgressBar::hidden()).await?;
     expect(exported.entries == exported.tree_size, "the auditor's export to be complete")?;

@@ -187,9 +187,8 @@ impl Client {
     pub async fn identity(&self) -> Result<PeerIdentity, Failure> {
         let hub_id = self.hub_id().await?;
         let identity = self.target.identity.as_ref().ok_or_else(no_certificate)?;
-        let certificate = CertificateDer::from_pem_slice(identity.chain_pem.as_bytes()).map_err(|_| {
-            Failure::usage("the certificate is not PEM", "le certificat n'est pas au format PEM")
-        })?;
+        let certificate = CertificateDer::from_pem_slice(identity.chain_pem.as_bytes())
+            .map_err(|_| Failure::usage("the certificate is not PEM", "le certificat n'est pas au format PEM"))?;
         PeerIdentity::from_der(&certificate, hub_id).map_err(|_| {
             Failure::usage(
                 format!("the certificate is not that of a member of the hub `{hub_id}`"),
@@ -228,9 +227,8 @@ pub struct Headers {
 impl Headers {
     fn new(target: &Target) -> Result<Self, Failure> {
         let bearer = target.bearer.as_ref().map(|token| {
-            let mut value = MetadataValue::try_from(format!("Bearer {}", token.expose_secret().trim())).map_err(|_| {
-                Failure::usage("the access token is not one", "le jeton d'accès n'en est pas un")
-            })?;
+            let mut value = MetadataValue::try_from(format!("Bearer {}", token.expose_secret().trim()))
+                .map_err(|_| Failure::usage("the access token is not one", "le jeton d'accès n'en est pas un"))?;
             value.set_sensitive(true);
             Ok::<_, Failure>(value)
         });
@@ -264,48 +262,4 @@ fn no_certificate() -> Failure {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cli::failure::Exit;
-
-    #[test]
-    fn an_address_without_scheme_is_https() {
-        assert_eq!(Target::new("hub.example:8443", "").hub(), "https://hub.example:8443");
-        assert_eq!(Target::new("https://hub.example", "").hub(), "https://hub.example");
-    }
-
-    #[test]
-    fn secrets_are_not_shown() {
-        let target = Target::new("hub", "").with_certificate("chain", "very secret").with_bearer("very secret");
-        assert!(!format!("{target:?} {:?}", Headers::new(&target).unwrap()).contains("very secret"));
-    }
-
-    #[test]
-    fn each_call_carries_the_token_the_language_and_a_deadline() {
-        let target = Target::new("hub", "").with_bearer("abc\n").speaking(Lang::Fr);
-        let request = Headers::new(&target).unwrap().call(Request::new(())).unwrap();
-        assert_eq!(request.metadata().get("authorization").unwrap(), "Bearer abc");
-        assert_eq!(request.metadata().get("accept-language").unwrap(), "fr");
-        assert!(request.metadata().contains_key("grpc-timeout"));
-        assert_eq!(Headers::new(&Target::new("hub", "").with_bearer("a\nb")).unwrap_err().exit(), Exit::Usage);
-    }
-
-    #[tokio::test]
-    async fn a_hub_that_is_not_there_is_unreachable_and_the_cause_is_told() {
-        let ca = crate::trust::CertificateAuthority::create(
-            "hub.example",
-            crate::trust::P256Key::generate().unwrap(),
-            "2026-11-23T07:30:00Z".parse().unwrap(),
-        )
-        .unwrap();
-        // Bound and dropped: nobody listens there.
-        let free = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
-        let failure = Client::connect(Target::new(&free.to_string(), ca.certificate_pem())).await.unwrap_err();
-        assert_eq!(failure.exit(), Exit::Unreachable);
-        assert!(failure.to_string().contains("refused"), "{failure}");
-        let failure = Client::connect(Target::new("https://a b", ca.certificate_pem())).await.unwrap_err();
-        assert_eq!(failure.exit(), Exit::Usage);
-        let failure = Client::connect(Target::new("hub", "no pem")).await.unwrap_err();
-        assert_eq!(failure.exit(), Exit::Usage);
-    }
-}
+mod tests;
