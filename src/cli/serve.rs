@@ -50,7 +50,7 @@ pub(super) async fn run(args: Args, out: &mut Out) -> Result<(), Failure> {
     let token_file = config.data_dir.join("operator.token");
     let operator =
         OperatorIdentity { id: args.operator_id, siren: args.operator_siren, legal_name: args.operator_name };
-    let metrics = Arc::new(Metrics::new(grpc::method_paths()));
+    let metrics = Arc::new(Metrics::new(grpc::paths()));
     let app = App::open(config, addresses.https, operator, Arc::new(SystemClock), metrics).await?;
     if let Some(token) = &app.operator_token {
         write_private(&token_file, token)?;

@@ -8,6 +8,7 @@ mod audit;
 mod catalog;
 mod consent;
 mod denial;
+mod idempotency;
 mod identity;
 mod member;
 mod participant;
@@ -23,10 +24,11 @@ pub use self::{
     catalog::{CatalogPage, DatasetChange, NewDataset, Upload},
     consent::ConsentImport,
     denial::{Denied, Strangers},
+    idempotency::RequestKey,
     member::Enrolled,
     participant::{HubInfo, Registration},
     policy::{PolicyCheck, UseQuestion},
-    query::{QueryExplanation, QueryRequest, QueryRun, QuerySummary, Slots},
+    query::{DatasetUse, QueryExplanation, QueryRequest, QueryRun, QuerySummary, Slots},
     setup::OperatorIdentity,
 };
 use futures::future::BoxFuture;
@@ -163,7 +165,7 @@ impl Services {
         F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Job<T>> + Send + 'static,
     {
         tracing::debug!(family = %permit.family(), act = %permit.act(), "change");
-        self.inner.store.writer().submit(run).await
+        self.submit(run).await
     }
 
     /// Runs a change that no member asks for: the hub's own records, or what a one-time token allows.
@@ -172,7 +174,7 @@ impl Services {
         T: Send + 'static,
         F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Job<T>> + Send + 'static,
     {
-        self.inner.store.writer().submit(run).await
+        self.submit(run).await
     }
 
     /// A connection for reading what `permit` allows.

@@ -84,7 +84,7 @@ impl Hub {
             siren: OPERATOR_SIREN.parse()?,
             legal_name: OPERATOR_NAME.to_owned(),
         };
-        let metrics = Arc::new(Metrics::new(crate::grpc::method_paths()));
+        let metrics = Arc::new(Metrics::new(crate::grpc::paths()));
         let app = Box::pin(App::open(config, addresses.https, operator, Arc::new(SystemClock), metrics)).await?;
         let operator_token = app.operator_token.clone().ok_or_else(|| {
             Failure::usage(

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 
 use self::resolve::Resolved;
 pub use self::{
+    resolve::DatasetUse,
     run::{QueryRun, QuerySummary},
     slots::Slots,
 };

@@ -1,0 +1,246 @@
+//! `AuditService`: entries, checkpoints, proofs and exports.
+
+use std::pin::Pin;
+
+use bytes::Bytes;
+use futures::Stream;
+use tonic::{Request, Response, Status};
+
+use super::{
+    call::Call,
+    convert,
+    filter::{Filter, Op},
+    pb::{self, audit_service_server::AuditService, export_entries_response::Part},
+};
+use crate::{
+    audit::{Checkpoint, LeafView, VerifierKey},
+    domain::{AuditEvent, PageRequest, ParticipantId},
+    error::{Error, Result},
+    service::{EntryFilter, ExportHead, Services},
+};
+
+/// Most bytes of leaves in one page or message; a page that reaches it ends there.
+const PART: usize = 1 << 20;
+/// Bytes of a leaf hash.
+const HASH: usize = 32;
+
+/// The service.
+#[derive(Debug)]
+pub(super) struct Api;
+
+#[tonic::async_trait]
+impl AuditService for Api {
+    async fn get_checkpoint(
+        &self,
+        request: Request<pb::GetCheckpointRequest>,
+    ) -> Result<Response<pb::GetCheckpointResponse>, Status> {
+        let (call, _) = Call::split(request)?;
+        let run = async {
+            call.caller()?.require_active()?;
+            let text = call.services().checkpoint().await?;
+            let checkpoint = read_checkpoint(call.services(), &text)?;
+            Ok(pb::GetCheckpointResponse {
+                checkpoint: text,
+                tree_size: checkpoint.size,
+                root_hash: Bytes::copy_from_slice(&checkpoint.root),
+            })
+        };
+        call.answer(run).await
+    }
+
+    async fn list_entries(
+        &self,
+        request: Request<pb::ListEntriesRequest>,
+    ) -> Result<Response<pb::ListEntriesResponse>, Status> {
+        let (call, asked) = Call::split(request)?;
+        let run = async {
+            let list = call.list(&asked)?;
+            let (filter, party) = entry_filter(&asked.filter)?;
+            let page = call.services().entries(call.caller()?, filter, &list.page).await?;
+            let (mut entries, mut bytes, mut next, mut last) = (Vec::new(), 0, page.next, None);
+            for event in page.items {
+                bytes += event.leaf.len();
+                if bytes > PART && last.is_some() {
+                    next = last;
+                    break;
+                }
+                last = Some(event.index.to_string());
+                if concerns(&event, party.as_ref())? {
+                    entries.push(entry_message(event));
+                }
+            }
+            Ok(pb::ListEntriesResponse { entries, next_page_token: call.next(&list, next)? })
+        };
+        call.answer(run).await
+    }
+
+    type ExportEntriesStream = Pin<Box<dyn Stream<Item = Result<pb::ExportEntriesResponse, Status>> + Send>>;
+
+    async fn export_entries(
+        &self,
+        request: Request<pb::ExportEntriesRequest>,
+    ) -> Result<Response<Self::ExportEntriesStream>, Status> {
+        let (call, asked) = Call::split(request)?;
+        let run = async {
+            let (head, committed) = call.services().start_export(call.caller()?).await?;
+            let header = pb::ExportHeader {
+                checkpoint: head.checkpoint.clone(),
+                tree_size: head.leaf_hashes.len() as u64,
+                receipt: convert::receipt(&committed),
+            };
+            Ok((head, header))
+        };
+        let (head, header) = call.answer(run).await?.into_inner();
+        let after = asked.first_index.checked_sub(1);
+        let export = Export { call, head, header: Some(header), hashes: 0, after, ended: false };
+        let stream = futures::stream::unfold(export, |mut export| async move {
+            let next = export.next().await?;
+            Some((next, export))
+        });
+        Ok(Response::new(Box::pin(stream)))
+    }
+
+    async fn get_inclusion_proof(
+        &self,
+        request: Request<pb::GetInclusionProofRequest>,
+    ) -> Result<Response<pb::GetInclusionProofResponse>, Status> {
+        let (call, asked) = Call::split(request)?;
+        let run = async {
+            let services = call.services();
+            let (tree_size, hashes, checkpoint) =
+                services.inclusion_proof(call.caller()?, asked.index, asked.tree_size).await?;
+            // Only a proof of an entry that the caller may read gets here, so the page begins with it.
+            let page = PageRequest { size: 1, after: asked.index.checked_sub(1).map(|before| before.to_string()) };
+            let entries = services.entries(call.caller()?, EntryFilter::default(), &page).await?;
+            let entry = entries.items.into_iter().find(|event| event.index == asked.index);
+            let entry = entry.ok_or_else(|| Error::not_found(format_args!("entry {}", asked.index)))?;
+            Ok(pb::GetInclusionProofResponse {
+                index: asked.index,
+                tree_size,
+                leaf_hash: Bytes::copy_from_slice(&entry.leaf_hash),
+                hashes: hash_messages(&hashes),
+                checkpoint: at_size(services, checkpoint, tree_size)?,
+            })
+        };
+        call.answer(run).await
+    }
+
+    async fn get_consistency_proof(
+        &self,
+        request: Request<pb::GetConsistencyProofRequest>,
+    ) -> Result<Response<pb::GetConsistencyProofResponse>, Status> {
+        let (call, asked) = Call::split(request)?;
+        let run = async {
+            let (to_size, hashes, checkpoint) =
+                call.services().consistency_proof(call.caller()?, asked.from_size, asked.to_size).await?;
+            Ok(pb::GetConsistencyProofResponse {
+                from_size: asked.from_size,
+                to_size,
+                hashes: hash_messages(&hashes),
+                checkpoint: at_size(call.services(), checkpoint, to_size)?,
+            })
+        };
+        call.answer(run).await
+    }
+}
+
+/// How far an export has been sent: header, then leaf hashes, then lines.
+struct Export {
+    call: Call,
+    head: ExportHead,
+    header: Option<pb::ExportHeader>,
+    /// Leaf hashes that have been sent.
+    hashes: usize,
+    /// Index of the last entry that has been sent or is left out.
+    after: Option<u64>,
+    ended: bool,
+}
+
+impl Export {
+    async fn next(&mut self) -> Option<Result<pb::ExportEntriesResponse, Status>> {
+        match self.part().await? {
+            Ok(part) => Some(Ok(pb::ExportEntriesResponse { part: Some(part) })),
+            Err(error) => {
+                self.ended = true;
+                Some(Err(self.call.refuse(error).await))
+            }
+        }
+    }
+
+    async fn part(&mut self) -> Option<Result<Part>> {
+        if self.ended {
+            return None;
+        }
+        if let Some(header) = self.header.take() {
+            return Some(Ok(Part::Header(header)));
+        }
+        let left = &self.head.leaf_hashes[self.hashes..];
+        if !left.is_empty() {
+            let next = &left[..left.len().min(PART / HASH)];
+            self.hashes += next.len();
+            return Some(Ok(Part::LeafHashes(next.concat().into())));
+        }
+        match self.lines().await {
+            Ok(lines) if lines.indexes.is_empty() => None,
+            Ok(lines) => Some(Ok(Part::Lines(lines))),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    async fn lines(&mut self) -> Result<pb::ExportLines> {
+        let (mut jsonl, mut indexes) = (Vec::new(), Vec::new());
+        for event in self.call.services().export_page(&self.head, self.after).await? {
+            if jsonl.len() + event.leaf.len() + 1 > PART {
+                break;
+            }
+            jsonl.extend_from_slice(&event.leaf);
+            jsonl.push(b'\n');
+            indexes.push(event.index);
+        }
+        self.after = indexes.last().copied().or(self.after);
+        Ok(pb::ExportLines { jsonl: jsonl.into(), indexes })
+    }
+}
+
+/// The checkpoint that the hub itself has signed, read.
+fn read_checkpoint(services: &Services, text: &str) -> Result<Checkpoint> {
+    Checkpoint::verify(text, &VerifierKey::of(services.keys().log_signer().as_ref())?)
+}
+
+/// The latest checkpoint, if it is one of this size.
+fn at_size(services: &Services, checkpoint: String, size: u64) -> Result<String> {
+    if size > 0 && read_checkpoint(services, &checkpoint)?.size == size { Ok(checkpoint) } else { Ok(String::new()) }
+}
+
+/// Whether an entry concerns a participant; every entry if none is named.
+fn concerns(event: &AuditEvent, party: Option<&ParticipantId>) -> Result<bool> {
+    match party {
+        None => Ok(true),
+        Some(party) => Ok(LeafView::parse(&event.leaf)?.parties.contains(party)),
+    }
+}
+
+/// The filter that the log knows, and the participant that entries are to concern.
+fn entry_filter(text: &str) -> Result<(EntryFilter, Option<ParticipantId>)> {
+    let mut party = None;
+    let mut filter = EntryFilter::default();
+    for term in Filter::parse(text, &["type", "actor", "participant", "dataset"], &["time"])?.terms {
+        match (term.field, term.op) {
+            ("type", _) => filter.kind = Some(term.value),
+            ("actor", _) => filter.actor = Some(convert::participant("filter", &term.value)?),
+            ("participant", _) => party = Some(convert::participant("filter", &term.value)?),
+            ("dataset", _) => filter.dataset = Some(convert::dataset("filter", &term.value)?),
+            ("time", Op::NotBefore) => filter.since = Some(term.value.parse()?),
+            _ => filter.until = Some(term.value.parse()?),
+        }
+    }
+    Ok((filter, party))
+}
+
+fn entry_message(event: AuditEvent) -> pb::AuditEntry {
+    pb::AuditEntry { index: event.index, leaf: event.leaf.into(), leaf_hash: Bytes::copy_from_slice(&event.leaf_hash) }
+}
+
+fn hash_messages(hashes: &[[u8; HASH]]) -> Vec<Bytes> {
+    hashes.iter().map(|hash| Bytes::copy_from_slice(hash)).collect()
+}

@@ -1,0 +1,306 @@
+//! `PolicyService`: versions of policies, checks, and what a policy decides.
+
+use tonic::{Request, Response, Status};
+
+use super::{
+    call::Call,
+    convert::{self, messages},
+    idempotency::Change,
+    pb::{self, decision::Outcome, policy_service_server::PolicyService},
+    policy_document as document, status,
+};
+use crate::{
+    domain::{
+        Clause, DatasetId, Decision, Effect, Permit, Policy, PolicyState, PolicyVersion, Purpose, RuleOutcome,
+        RuleTrace,
+    },
+    error::{Error, Result},
+    policy::{Coverage, Covered, Finding, Severity, explain},
+    service::{UseQuestion, etag},
+};
+
+/// The service.
+#[derive(Debug)]
+pub(super) struct Api;
+
+#[tonic::async_trait]
+impl PolicyService for Api {
+    async fn create_policy(
+        &self,
+        request: Request<pb::CreatePolicyRequest>,
+    ) -> Result<Response<pb::CreatePolicyResponse>, Status> {
+        let (call, asked) = Call::split(request)?;
+        let run = async {
+            let policy = document::policy(convert::present("policy", asked.policy.clone())?)?;
+            let (version, _, committed) = call.services().create_policy(call.caller()?, policy).await?;
+            let receipt = convert::receipt(&committed);
+            Ok(pb::CreatePolicyResponse { policy_version: Some(version_message(version)), receipt })
+        };
+        call.change(Change::under(&asked.request_id), &asked, run).await
+    }
+
+    async fn get_policy(
+        &self,
+        request: Request<pb::GetPolicyRequest>,
+    ) -> Result<Response<pb::GetPolicyResponse>, Status> {
+        let (call, asked) = Call::split(request)?;
+        let run = async {
+            let (dataset, version) = convert::policy("name", &asked.name)?;
+            let found = call.services().policy(call.caller()?, &dataset, Some(version)).await?;
+            Ok(pb::GetPolicyResponse { policy_version: Some(version_message(found)) })
+        };
+        call.answer(run).await
+    }
+
+    async fn list_policies(
+        &self,
+        request: Request<pb::ListPoliciesRequest>,
+    ) -> Result<Response<pb::ListPoliciesResponse>, Status> {
+        let (call, asked) = Call::split(request)?;
+        let run = async {
+            let list = call.list(&asked)?;
+            let dataset = convert::dataset("parent", &asked.parent)?;
+            let page = call.services().policies(call.caller()?, &dataset, &list.page).await?;
+            let policy_versions = page.items.into_iter().map(version_message).collect();
+            Ok(pb::ListPoliciesResponse { policy_versions, next_page_token: call.next(&list, page.next)? })
+        };
+        call.answer(run).await
+    }
+
+    async fn publish_policy(
+        &self,
+        request: Request<pb::PublishPolicyRequest>,
+    ) -> Result<Response<pb::PublishPolicyResponse>, Status> {
+        let (call, asked) = Call::split(request)?;
+        let run = async {
+            let (dataset, version) = convert::policy("name", &asked.name)?;
+            let etag = convert::required("etag", &asked.etag)?;
+            let signature = asked.signature.clone();
+            let (published, committed) = call
+                .services()
+                .publish_policy(call.caller()?, call.certificate()?, &dataset, version, etag, signature)
+                .await?;
+            let receipt = convert::receipt(&committed);
+            Ok(pb::PublishPolicyResponse { policy_version: Some(version_message(published)), receipt })
+        };
+        call.change(Change::under(&asked.request_id), &asked, run).await
+    }
+
+    async fn retire_policy(
+        &self,
+        request: Request<pb::RetirePolicyRequest>,
+    ) -> Result<Response<pb::RetirePolicyResponse>, Status> {
+        let (call, asked) = Call::split(request)?;
+        let run = async {
+            let (dataset, version) = convert::policy("name", &asked.name)?;
+            let (retired, committed) =
+                call.services().retire_policy(call.caller()?, &dataset, version, &asked.etag).await?;
+            let receipt = convert::receipt(&committed);
+            Ok(pb::RetirePolicyResponse { policy_version: Some(version_message(retired)), receipt })
+        };
+        call.change(Change::under(&asked.request_id), &asked, run).await
+    }
+
+    async fn revoke_policy(
+        &self,
+        request: Request<pb::RevokePolicyRequest>,
+    ) -> Result<Response<pb::RevokePolicyResponse>, Status> {
+        let (call, asked) = Call::split(request)?;
+        let run = async {
+            let (dataset, version) = convert::policy("name", &asked.name)?;
+            let (caller, services) = (call.caller()?, call.services());
+            if !asked.etag.is_empty() {
+                let current = services.policy(caller, &dataset, Some(version)).await?;
+                convert::require_etag(&asked.etag, current.revision, &asked.name)?;
+            }
+            let signature = asked.signature.clone();
+            let (revoked, committed) = services
+                .revoke_policy(caller, call.certificate()?, &dataset, version, &asked.reason, signature)
+                .await?;
+            let receipt = convert::receipt(&committed);
+            Ok(pb::RevokePolicyResponse { policy_version: Some(version_message(revoked)), receipt })
+        };
+        call.change(Change::under(&asked.request_id), &asked, run).await
+    }
+
+    async fn check_policy(
+        &self,
+        request: Request<pb::CheckPolicyRequest>,
+    ) -> Result<Response<pb::CheckPolicyResponse>, Status> {
+        let (call, asked) = Call::split(request)?;
+        let run = async {
+            let policy = document::policy(convert::present("policy", asked.policy)?)?;
+            let mut check = call.services().check_policy(call.caller()?, &policy).await?;
+            check.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+            Ok(pb::CheckPolicyResponse {
+                findings: check.findings.into_iter().map(finding_message).collect(),
+                coverage: check.coverage.into_iter().map(coverage_message).collect(),
+                digest: policy.digest().to_string(),
+                canonical_json: canonical(&policy),
+            })
+        };
+        call.answer(run).await
+    }
+
+    async fn explain_decision(
+        &self,
+        request: Request<pb::ExplainDecisionRequest>,
+    ) -> Result<Response<pb::ExplainDecisionResponse>, Status> {
+        let (call, asked) = Call::split(request)?;
+        let run = async {
+            let (caller, services) = (call.caller()?, call.services());
+            let own = convert::participant_name(&caller.participant);
+            if !asked.participant.is_empty() && asked.participant != own {
+                return Err(Error::invalid("participant", "only the caller's own can be asked about"));
+            }
+            let question = UseQuestion {
+                dataset: convert::dataset("dataset", &asked.dataset)?,
+                action: convert::action("action", asked.action)?,
+                purpose: convert::purpose("purpose", &asked.purpose)?,
+                columns: convert::columns("columns", asked.columns)?,
+            };
+            let in_force = services.policy(caller, &question.dataset, None).await?;
+            let (decision, policy) = services.explain_use(caller, &question).await?;
+            let owns = question.dataset.owner == caller.participant;
+            // Another version may have come into force in between.
+            let version = (in_force.digest == decision.policy).then_some(in_force.version);
+            Ok(pb::ExplainDecisionResponse { decision: Some(decision_message(decision, &policy, version, owns)) })
+        };
+        call.answer(run).await
+    }
+
+    async fn list_purposes(
+        &self,
+        request: Request<pb::ListPurposesRequest>,
+    ) -> Result<Response<pb::ListPurposesResponse>, Status> {
+        let (call, asked) = Call::split(request)?;
+        let run = async {
+            let list = call.list(&asked)?;
+            let purposes = call.services().purposes(call.caller()?).await?;
+            let (purposes, next) = list.cut(purposes, |purpose| purpose.slug.to_string());
+            Ok(pb::ListPurposesResponse {
+                purposes: purposes.into_iter().map(purpose_message).collect(),
+                next_page_token: call.next(&list, next)?,
+                vocabulary_version: call.services().vocabulary().version.clone(),
+            })
+        };
+        call.answer(run).await
+    }
+}
+
+messages! {
+    /// States of policies.
+    state_message PolicyState => pb::PolicyState {
+        Draft => Draft, Published => Published, Retired => Retired, Revoked => Revoked,
+    }
+    /// Outcomes of rules.
+    outcome_message RuleOutcome => pb::RuleOutcome { Permits => Permits, Denies => Denies, Misses => Misses }
+    /// Clauses of rules.
+    clause_message Clause => pb::Clause {
+        Action => Action, Organisation => Organisation, Kind => Kind, Sector => Sector, Country => Country,
+        Accreditation => Accreditation, Role => Role, Columns => Columns, Purpose => Purpose, Validity => Validity,
+    }
+    /// Weights of findings.
+    severity_message Severity => pb::FindingSeverity { Error => Error, Warning => Warning }
+    /// What becomes of terms.
+    covered_message Coverage => pb::Coverage { Enforced => Enforced, Duty => Duty }
+}
+
+fn canonical(policy: &Policy) -> String {
+    String::from_utf8(policy.canonical_json()).unwrap_or_default()
+}
+
+fn version_message(version: PolicyVersion) -> pb::PolicyVersion {
+    pb::PolicyVersion {
+        name: convert::policy_name(&version.policy.dataset, version.version),
+        version: version.version,
+        digest: version.digest.to_string(),
+        canonical_json: canonical(&version.policy),
+        state: state_message(version.state),
+        create_time: Some(convert::timestamp(version.created_at)),
+        publish_time: version.published_at.map(convert::timestamp),
+        etag: etag(version.revision),
+        policy: Some(document::policy_message(version.policy)),
+    }
+}
+
+/// `rules[0].how.masks.age` as a JSON Pointer: `/rules/0/how/masks/age`.
+fn pointer(path: &str) -> String {
+    format!("/{}", path.replace('[', "/").replace(']', "").replace('.', "/"))
+}
+
+fn finding_message(finding: Finding) -> pb::Finding {
+    pb::Finding {
+        severity: severity_message(finding.severity),
+        path: pointer(&finding.path),
+        message: Some(pb::LocalizedText { fr: finding.message_fr, en: finding.message_en }),
+    }
+}
+
+fn coverage_message(covered: Covered) -> pb::TermCoverage {
+    let (fr, en) = match covered.coverage {
+        Coverage::Enforced => ("le hub l'applique", "the hub enforces it"),
+        Coverage::Duty => ("inscrit dans l'accord comme obligation", "recorded in the grant as a duty"),
+    };
+    let note = |text: &str| format!("{}: {text}", covered.term);
+    pb::TermCoverage {
+        path: pointer(&covered.path),
+        coverage: covered_message(covered.coverage),
+        note: Some(pb::LocalizedText { fr: note(fr), en: note(en) }),
+    }
+}
+
+fn decision_message(decision: Decision, policy: &Policy, version: Option<i64>, owns: bool) -> pb::Decision {
+    let name = |dataset: &DatasetId| version.map(|version| convert::policy_name(dataset, version)).unwrap_or_default();
+    let refusal = || Outcome::Refusal(status::refusal(&explain::refusal(&decision, policy)));
+    pb::Decision {
+        policy: name(&policy.dataset),
+        policy_digest: decision.policy.to_string(),
+        outcome: Some(decision.permit.clone().map_or_else(refusal, |permit| Outcome::Permit(permit_message(permit)))),
+        trace: decision.trace.iter().filter(|one| owns || is_about_caller(one, policy)).map(trace_message).collect(),
+    }
+}
+
+/// Whether whoever is not the owner may see a rule's part: permits whose `who` holds. Denies and rules about others
+/// tell of parties that are none of the caller's business (P9).
+fn is_about_caller(trace: &RuleTrace, policy: &Policy) -> bool {
+    let permits = policy.rule(trace.rule.as_str()).is_some_and(|rule| rule.effect == Effect::Permit);
+    permits && trace.first_failed.is_none_or(|clause| clause as u8 > Clause::Role as u8)
+}
+
+fn permit_message(permit: Permit) -> pb::Permit {
+    pb::Permit {
+        rule: permit.rule.to_string(),
+        how: document::limits_message(permit.how),
+        duties: permit.duties.into_iter().map(convert::duty_message).collect(),
+        legal_basis: convert::basis_message(permit.legal_basis),
+    }
+}
+
+fn trace_message(trace: &RuleTrace) -> pb::RuleTrace {
+    pb::RuleTrace {
+        rule: trace.rule.to_string(),
+        outcome: outcome_message(trace.outcome),
+        first_failed: trace.first_failed.map(clause_message).unwrap_or_default(),
+    }
+}
+
+fn purpose_message(purpose: Purpose) -> pb::Purpose {
+    pb::Purpose {
+        slug: purpose.slug.to_string(),
+        iri: purpose.iri,
+        parents: purpose.parents.iter().map(ToString::to_string).collect(),
+        label: Some(pb::LocalizedText { fr: purpose.label_fr, en: purpose.label_en }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_of_a_term_is_a_json_pointer() {
+        assert_eq!(pointer("rules[12].how.masks.age"), "/rules/12/how/masks/age");
+        assert_eq!(pointer("floor"), "/floor");
+    }
+}
