@@ -8,4 +8,5 @@ mod personas;
 mod policies;
 mod promises;
 mod scenarios;
+mod tutorial;
 mod world;
