@@ -31,7 +31,7 @@ const DOWNLOAD: Duration = Duration::from_secs(30);
 pub(super) struct Args {
     /// The signed form (a compact JWS), a file that holds it, or `-` for standard input.
     grant: String,
-    /// The hub's key set: a file, or an https URL such as https://HOST:PORT/jwks.json.
+    /// The hub's key set: a file, or an https URL such as https://HOST:PORT/.well-known/jwks.json.
     #[arg(long, value_name = "FILE|URL")]
     jwks: String,
     /// File of the hub's authority, PEM; needed for a URL.
