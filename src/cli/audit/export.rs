@@ -41,8 +41,9 @@ impl Client {
     ) -> Result<Exported, Failure> {
         let hub = self.hub().await?;
         let key = hub.checkpoint_verifier_keys.first().ok_or_else(|| Failure::protocol("it lacks the log's key"))?;
-        files::private_folder(folder)?;
         let mut stream = self.audit().export_entries(pb::ExportEntriesRequest { first_index }).await?.into_inner();
+        // Only now: a refusal leaves no folder behind.
+        files::private_folder(folder)?;
         let mut writer = Writer::create(folder)?;
         while let Some(message) = stream.message().await? {
             writer.add(message)?;

@@ -11,6 +11,7 @@ use super::{
     Session, access,
     choices::{self, ListArgs, pages},
     client::Client,
+    env::Lang,
     failure::Failure,
     files, names,
     output::Column,
@@ -28,12 +29,11 @@ const COLUMNS: &[Column] = &[
     Column::new("DIGEST", "/digest"),
 ];
 
-const PURPOSES: &[Column] = &[
-    Column::new("PURPOSE", "/slug"),
-    Column::new("BELOW", "/parents"),
-    Column::new("MEANING", "/label/en"),
-    Column::new("SENS", "/label/fr"),
-];
+const PURPOSES: &[Column] =
+    &[Column::new("PURPOSE", "/slug"), Column::new("BELOW", "/parents"), Column::new("MEANING", "/label/en")];
+
+const FINALITES: &[Column] =
+    &[Column::new("FINALITÉ", "/slug"), Column::new("SOUS", "/parents"), Column::new("SENS", "/label/fr")];
 
 /// Usage policies: who may do what with a dataset, why, when and how.
 #[derive(Debug, ClapArgs)]
@@ -258,7 +258,8 @@ async fn purposes(session: &mut Session<'_>) -> Result<(), Failure> {
         }
     })
     .await?;
-    session.out.list(&purposes, PURPOSES)
+    let columns = if session.out.lang == Lang::Fr { FINALITES } else { PURPOSES };
+    session.out.list(&purposes, columns)
 }
 
 async fn versions(client: &Client, parent: String, limit: usize) -> Result<(Vec<pb::PolicyVersion>, bool), Failure> {
