@@ -15,7 +15,7 @@ use super::{
 use crate::{
     domain::{AccessRequest, AccessRequestId, AccessRequestState, Grant, GrantId, GrantState, Page, Timestamp},
     error::{Error, Result},
-    service::{NewAccessRequest, etag},
+    service::{Approval, NewAccessRequest, etag},
     store::access::Side,
 };
 
@@ -100,14 +100,12 @@ impl AccessService for Api {
         let (call, asked) = Call::split(request)?;
         let run = async {
             let id = request_id(&asked.name)?;
-            if !asked.rule.is_empty() {
-                return Err(Error::invalid("rule", "the hub takes the rule that permits; it cannot be chosen yet"));
-            }
-            let duration = asked.duration.map(duration).transpose()?;
+            let rule = Some(asked.rule.as_str()).filter(|rule| !rule.is_empty()).map(str::parse).transpose()?;
+            let approval = Approval { duration: asked.duration.map(duration).transpose()?, rule };
             let signature = asked.signature.clone();
             let (granted, committed) = call
                 .services()
-                .approve_access(call.caller()?, call.certificate()?, id, duration, &asked.etag, signature)
+                .approve_access(call.caller()?, call.certificate()?, id, &approval, &asked.etag, signature)
                 .await?;
             Ok(pb::ApproveAccessRequestResponse {
                 access_request: Some(request_message(granted.request)),

@@ -6,8 +6,8 @@ use super::{Services, participant::check_text, policy::Question, require_etag};
 use crate::{
     audit::Committed,
     domain::{
-        Access, AccessRequest, AccessRequestId, AccessRequestState, Action, Ask, Caller, Columns, DatasetId, Digest,
-        EntryDraft, EntryKind, Grant, GrantId, GrantState, Page, PageRequest, PurposeSlug,
+        Access, AccessRequest, AccessRequestId, AccessRequestState, Action, Ask, Caller, Columns, DatasetId, Decision,
+        Digest, EntryDraft, EntryKind, Grant, GrantId, GrantState, Name, Page, PageRequest, PurposeSlug, RuleOutcome,
     },
     error::{Error, Reason, Result},
     policy::{Act, Family, Permit, explain},
@@ -41,6 +41,15 @@ pub struct GrantedAccess {
     pub request: AccessRequest,
     /// The grant.
     pub grant: Grant,
+}
+
+/// What the owner agrees to.
+#[derive(Debug, Clone, Default)]
+pub struct Approval {
+    /// A shorter time than asked for.
+    pub duration: Option<Duration>,
+    /// The rule that the grant cites; needed if several permit what is asked for.
+    pub rule: Option<Name>,
 }
 
 impl Services {
@@ -132,23 +141,23 @@ impl Services {
         access::list_requests(&mut self.read_as(&permit).await?, &caller.participant, side, page).await
     }
 
-    /// Approves a request, perhaps for a shorter time, and issues the signed grant.
+    /// Approves a request, perhaps for a shorter time or under a rule of the owner's choice, and issues the signed grant.
     pub async fn approve_access(
         &self,
         caller: &Caller,
         certificate: &[u8],
         id: AccessRequestId,
-        duration: Option<Duration>,
+        approval: &Approval,
         etag: &str,
         signature: String,
     ) -> Result<(GrantedAccess, Committed)> {
         let (permit, request) = self.decidable(caller, id).await?;
         self.verify_act(caller, certificate, "access.approve", &format!("accessRequests/{id}"), &signature)?;
-        let duration = duration.unwrap_or_else(|| request.ask.duration()).min(request.ask.duration());
+        let duration = approval.duration.unwrap_or_else(|| request.ask.duration()).min(request.ask.duration());
         if duration.is_zero() {
             return Err(Error::invalid("duration", "a grant lasts at least one second"));
         }
-        let grant = self.draw_up(caller, &request, duration).await?;
+        let grant = self.draw_up(caller, &request, duration, approval.rule.as_ref()).await?;
         let entry = EntryDraft::by(EntryKind::AccessApproved, caller)
             .about(&grant.dataset)
             .concerning(&grant.grantee)
@@ -183,7 +192,13 @@ impl Services {
     }
 
     /// The grant for a request under the policy in force now, signed by the hub.
-    async fn draw_up(&self, caller: &Caller, request: &AccessRequest, duration: Duration) -> Result<Grant> {
+    async fn draw_up(
+        &self,
+        caller: &Caller,
+        request: &AccessRequest,
+        duration: Duration,
+        rule: Option<&Name>,
+    ) -> Result<Grant> {
         let mut tx = self.read().await?;
         let not_found = || Error::not_found(format_args!("dataset `{}`", request.ask.dataset));
         let dataset = dataset::lookup(&mut tx, &request.ask.dataset).await?.ok_or_else(not_found)?;
@@ -194,10 +209,13 @@ impl Services {
             action: request.ask.action,
             purpose: Some(&request.ask.purpose),
             columns: &request.ask.columns,
-            rule: None,
+            rule,
         };
         let decision = self.decide_use(&requester, &dataset, &version, &question)?;
         let permit = decision.permit.clone().ok_or_else(|| explain::refusal(&decision, &version.policy))?;
+        if rule.is_none() {
+            require_one_rule(&decision)?;
+        }
         let rule = version.policy.rule(permit.rule.as_str()).ok_or_else(not_found)?;
         let now = self.now();
         let mut grant = Grant {
@@ -354,6 +372,16 @@ impl Services {
         })
         .await
     }
+}
+
+/// Rules differ in what they oblige to, so the hub does not choose among several: the owner names one.
+fn require_one_rule(decision: &Decision) -> Result<()> {
+    let permits = decision.trace.iter().filter(|trace| trace.outcome == RuleOutcome::Permits);
+    let names: Vec<String> = permits.map(|trace| format!("`{}`", trace.rule)).collect();
+    if names.len() < 2 {
+        return Ok(());
+    }
+    Err(Error::invalid("rule", format_args!("several rules permit this, name one: {}", names.join(", "))))
 }
 
 async fn load_request(tx: &mut crate::store::Tx, id: AccessRequestId, etag: &str) -> Result<AccessRequest> {

@@ -19,7 +19,7 @@ mod setup;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 pub use self::{
-    access::{GrantedAccess, NewAccessRequest},
+    access::{Approval, GrantedAccess, NewAccessRequest},
     audit::{EntryFilter, ExportHead},
     catalog::{CatalogPage, DatasetChange, NewDataset, Upload},
     consent::ConsentImport,

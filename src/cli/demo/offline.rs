@@ -23,15 +23,15 @@ pub(super) async fn refuse_grant(stage: &mut Stage<'_>, keys: &Path, form: &Path
 }
 
 /// An export of the log is genuine.
-pub(super) async fn verify_export(stage: &mut Stage<'_>, folder: &Path) -> Result<(), Failure> {
-    let told = odh(&export(folder), Exit::Ok).await?;
-    stage.done("anybody", "odh audit verify, with the export and the log's key alone:")?;
+pub(super) async fn verify_export(stage: &mut Stage<'_>, folder: &Path, key: &Path) -> Result<(), Failure> {
+    let told = odh(&export(folder, key), Exit::Ok).await?;
+    stage.done("anybody", "odh audit verify, with the export and the log's public key alone:")?;
     stage.block(&told.all())
 }
 
 /// An export is not genuine, and the entry that is to blame is named.
-pub(super) async fn refuse_export(stage: &mut Stage<'_>, folder: &Path, index: u64) -> Result<(), Failure> {
-    let told = odh(&export(folder), Exit::Unverified).await?;
+pub(super) async fn refuse_export(stage: &mut Stage<'_>, folder: &Path, key: &Path, index: u64) -> Result<(), Failure> {
+    let told = odh(&export(folder, key), Exit::Unverified).await?;
     let named = told.all().contains(&format!("entry {index} "));
     expect(named, format_args!("entry {index} to be named, not: {}", told.all()))?;
     stage.unverified("anybody", &format!("a copy with one byte changed in entry {index}"), &told.last())
@@ -42,8 +42,9 @@ fn grant<'a>(keys: &'a Path, form: &'a Path, hub: &'a str) -> [&'a OsStr; 7] {
     [word("grant"), word("verify"), form.as_os_str(), word("--jwks"), keys.as_os_str(), word("--hub"), word(hub)]
 }
 
-fn export(folder: &Path) -> [&OsStr; 3] {
-    [OsStr::new("audit"), OsStr::new("verify"), folder.as_os_str()]
+fn export<'a>(folder: &'a Path, key: &'a Path) -> [&'a OsStr; 5] {
+    let word = OsStr::new;
+    [word("audit"), word("verify"), folder.as_os_str(), word("--key"), key.as_os_str()]
 }
 
 /// What the other process said.

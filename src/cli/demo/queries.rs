@@ -13,8 +13,8 @@ pub(super) const PURPOSE: &str = "scientific_research";
 
 /// All three datasets in one query, by département.
 pub(super) const BY_DEPARTEMENT: &str = "\
-SELECT c.departement, count(DISTINCT s.patient) AS patients, round(avg(s.cost), 0) AS avg_cost, \
-round(avg(m.kwh), 0) AS avg_kwh
+SELECT c.departement, count(DISTINCT s.patient) AS patients,
+  round(avg(s.cost), 2) AS avg_cost, round(avg(m.kwh), 1) AS avg_kwh
 FROM chu.stays s
 JOIN energie.meters m ON m.person = s.patient
 JOIN observatoire.communes c ON c.code_insee = s.commune

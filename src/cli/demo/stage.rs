@@ -178,7 +178,8 @@ pub(super) fn surprise(text: impl Display) -> Failure {
 }
 
 fn is_number(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || b".,-+ %".contains(&byte))
+    text == "-"
+        || text.starts_with(|first: char| first.is_ascii_digit()) && text.replace(',', "").parse::<f64>().is_ok()
 }
 
 /// 12345 as `12,345`.

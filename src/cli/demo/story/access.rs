@@ -41,7 +41,7 @@ pub(super) async fn ask_and_decide(stage: &mut Stage<'_>, hub: &Hub, cast: &Cast
     };
     let request = ask.submit(stage, &cast.labo).await?;
     inbox(stage, &cast.chu).await?;
-    let stays = approve(stage, &cast.chu, request).await?;
+    let stays = approve(stage, &cast.chu, request, "research").await?;
     let broad = Ask {
         dataset: METERS,
         action: pb::Action::Read,
@@ -69,7 +69,7 @@ pub(in crate::cli::demo) async fn approve_meters(stage: &mut Stage<'_>, cast: &C
         why: "Mean consumption by heating, crossed with stays; no rows.",
     };
     let request = ask.submit(stage, &cast.labo).await?;
-    approve(stage, &cast.energie, request).await
+    approve(stage, &cast.energie, request, "research_on_aggregates").await
 }
 
 async fn search(stage: &mut Stage<'_>, labo: &Persona) -> Result<(), Failure> {
@@ -171,13 +171,24 @@ async fn inbox(stage: &mut Stage<'_>, owner: &Persona) -> Result<(), Failure> {
     stage.table(&["from", "dataset", "action", "for", "why"], &rows)
 }
 
-async fn approve(stage: &mut Stage<'_>, owner: &Persona, request: pb::AccessRequest) -> Result<pb::Grant, Failure> {
+/// The owner names the rule: where several permit, it chooses what its terms oblige to.
+async fn approve(
+    stage: &mut Stage<'_>,
+    owner: &Persona,
+    request: pb::AccessRequest,
+    rule: &str,
+) -> Result<pb::Grant, Failure> {
     let signature = owner.client.sign("access.approve", &request.name).await?;
-    let approve =
-        pb::ApproveAccessRequestRequest { name: request.name, signature, etag: request.etag, ..Default::default() };
+    let approve = pb::ApproveAccessRequestRequest {
+        name: request.name,
+        rule: rule.to_owned(),
+        signature,
+        etag: request.etag,
+        ..pb::ApproveAccessRequestRequest::default()
+    };
     let approved = owner.client.access().approve_access_request(approve).await?.into_inner();
     let grant = part(approved.grant, "grant")?;
-    expect(grant.state() == pb::GrantState::Active, "the grant to be in force")?;
+    expect(grant.state() == pb::GrantState::Active && grant.rule == rule, "the grant to be in force")?;
     stage.done(
         &owner.name,
         format_args!("approves, and signs: grant {} under rule `{}`", names::short(&grant.name), grant.rule),
@@ -211,8 +222,7 @@ async fn verify(stage: &mut Stage<'_>, hub: &Hub, grant: &pb::Grant) -> Result<(
     expect(claims["sub"] == "labo", "the grant to be of the lab")?;
     let details = &claims["authorization_details"][0];
     stage.says(&format!("The grant on {}, decoded:", grant.table))?;
-    let shown = serde_json::to_string_pretty(&claims).map_err(surprise)?;
-    stage.block(&shown)?;
+    stage.block(&readable(&claims))?;
     expect(details["identifier"] == grant.table.as_str(), "the grant to name its dataset")?;
     let folder = hub.dir.join("grants");
     files::private_folder(&folder)?;
@@ -223,6 +233,22 @@ async fn verify(stage: &mut Stage<'_>, hub: &Hub, grant: &pb::Grant) -> Result<(
     let forged = folder.join("forged.jws");
     files::write_public(&forged, forge(&grant.jws)?.as_bytes())?;
     offline::refuse_grant(stage, &keys, &forged, &hub.id).await
+}
+
+/// One claim a line, those of the permitted use below the others.
+fn readable(claims: &Json) -> String {
+    let lines = |object: &Json, indent: &str| -> Vec<String> {
+        let members = object.as_object().into_iter().flatten().filter(|(_, value)| !value[0].is_object());
+        members.map(|(name, value)| format!("{indent}{name:<13}{value}")).collect()
+    };
+    let details = &claims["authorization_details"][0];
+    let mut text = lines(claims, "");
+    text.push("authorization_details".to_owned());
+    text.extend(lines(details, "  "));
+    if details["duties"][0].is_object() {
+        text.push(format!("  {:<13}{}", "duties", details["duties"]));
+    }
+    text.join("\n")
 }
 
 fn claims(jws: &str) -> Result<Json, Failure> {

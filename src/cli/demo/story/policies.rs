@@ -55,7 +55,7 @@ async fn put_in_force(stage: &mut Stage<'_>, owner: &Persona, text: &str) -> Res
     let version = part(published.policy_version, "version")?;
     expect(version.state() == pb::PolicyState::Published, "the policy to be published")?;
     let what = format!(
-        "signs and publishes the policy of {}: {} terms enforced, {} duties, {}",
+        "signs and publishes the policy of {}: {} terms enforced, {} recorded as duties, {}",
         policy.dataset,
         count(pb::Coverage::Enforced),
         count(pb::Coverage::Duty),
@@ -64,15 +64,14 @@ async fn put_in_force(stage: &mut Stage<'_>, owner: &Persona, text: &str) -> Res
     stage.done(&owner.name, what)?;
     if policy.dataset.name.as_str() == "stays" {
         let rows: Vec<Vec<String>> = check.coverage.iter().map(term).collect();
-        stage.table(&["term", "coverage", "how"], &rows)?;
+        stage.table(&["term", "coverage"], &rows)?;
     }
     Ok(())
 }
 
 fn term(term: &pb::TermCoverage) -> Vec<String> {
     let coverage = term.coverage().as_str_name().trim_start_matches("COVERAGE_").to_lowercase();
-    let note = term.note.as_ref().map(|note| note.en.clone()).unwrap_or_default();
-    vec![term.path.clone(), coverage, note]
+    vec![term.path.clone(), coverage]
 }
 
 /// A manifest without comments and without the rules in words.
