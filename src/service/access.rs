@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Services, participant::check_text, policy::Question, require_etag};
+use super::{Services, participant::check_text, require_etag};
 use crate::{
     audit::Committed,
     domain::{
@@ -107,8 +107,7 @@ impl Services {
             return Err(Error::new(Reason::ColumnUnknown).with("dataset", &dataset.id).with("column", unknown));
         }
         let version = self.policy(caller, &ask.dataset, None).await?;
-        let question = Question { action: ask.action, purpose: Some(&ask.purpose), columns: &ask.columns, rule: None };
-        let decision = self.decide_use(caller, &dataset, &version, &question)?;
+        let decision = self.decide_ask_under(caller, &dataset, &version, ask)?;
         if decision.permit.is_some() { Ok(()) } else { Err(explain::refusal(&decision, &version.policy)) }
     }
 
@@ -190,13 +189,7 @@ impl Services {
         let version = policy::in_force(&mut tx, &dataset.id).await?.ok_or_else(not_found)?;
         let requester = self.standing(&mut tx, request).await?;
         drop(tx);
-        let question = Question {
-            action: request.ask.action,
-            purpose: Some(&request.ask.purpose),
-            columns: &request.ask.columns,
-            rule: None,
-        };
-        let decision = self.decide_use(&requester, &dataset, &version, &question)?;
+        let decision = self.decide_ask_under(&requester, &dataset, &version, &request.ask)?;
         let permit = decision.permit.clone().ok_or_else(|| explain::refusal(&decision, &version.policy))?;
         let rule = version.policy.rule(permit.rule.as_str()).ok_or_else(not_found)?;
         let now = self.now();
