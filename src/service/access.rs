@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Services, participant::check_text, policy::Question, require_etag};
+use super::{Services, participant::check_text, require_etag};
 use crate::{
     audit::Committed,
     domain::{
@@ -116,8 +116,7 @@ impl Services {
             return Err(Error::new(Reason::ColumnUnknown).with("dataset", &dataset.id).with("column", unknown));
         }
         let version = self.policy(caller, &ask.dataset, None).await?;
-        let question = Question { action: ask.action, purpose: Some(&ask.purpose), columns: &ask.columns, rule: None };
-        let decision = self.decide_use(caller, &dataset, &version, &question)?;
+        let decision = self.decide_ask_under(caller, &dataset, &version, ask)?;
         if decision.permit.is_some() { Ok(()) } else { Err(explain::refusal(&decision, &version.policy)) }
     }
 
@@ -205,13 +204,17 @@ impl Services {
         let version = policy::in_force(&mut tx, &dataset.id).await?.ok_or_else(not_found)?;
         let requester = self.standing(&mut tx, request).await?;
         drop(tx);
-        let question = Question {
-            action: request.ask.action,
-            purpose: Some(&request.ask.purpose),
-            columns: &request.ask.columns,
-            rule,
+        let decision = match rule {
+            // One for every column is for those of the rule that the owner names.
+            Some(named) => {
+                let of_rule = version.policy.rule(named.as_str()).map(|rule| &rule.columns);
+                let columns = of_rule.filter(|_| request.ask.columns.is_all()).unwrap_or(&request.ask.columns);
+                let question =
+                    Question { action: request.ask.action, purpose: Some(&request.ask.purpose), columns, rule };
+                self.decide_use(&requester, &dataset, &version, &question)?
+            }
+            None => self.decide_ask_under(&requester, &dataset, &version, &request.ask)?,
         };
-        let decision = self.decide_use(&requester, &dataset, &version, &question)?;
         let permit = decision.permit.clone().ok_or_else(|| explain::refusal(&decision, &version.policy))?;
         if rule.is_none() {
             require_one_rule(&decision)?;

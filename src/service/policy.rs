@@ -4,7 +4,7 @@ use super::{Services, participant::check_text, require_etag};
 use crate::{
     audit::Committed,
     domain::{
-        Action, Caller, Columns, Dataset, DatasetId, Decision, EntryDraft, EntryKind, Name, Page, PageRequest, Policy,
+        Action, Ask, Caller, Columns, Dataset, DatasetId, Decision, EntryDraft, EntryKind, Name, Page, PageRequest, Policy,
         PolicyState, PolicyVersion, Purpose, PurposeSlug,
     },
     error::{Error, Reason, Result},
@@ -270,6 +270,30 @@ impl Services {
         };
         let decision = self.decide_use(caller, &dataset, &version, &asked)?;
         Ok((decision, version.policy))
+    }
+
+    /// What a version says about an ask. One for every column is for those of the rule that permits it.
+    pub(super) fn decide_ask_under(
+        &self,
+        caller: &Caller,
+        dataset: &Dataset,
+        version: &PolicyVersion,
+        ask: &Ask,
+    ) -> Result<Decision> {
+        let question =
+            |columns, rule| Question { action: ask.action, purpose: Some(&ask.purpose), columns, rule };
+        if !ask.columns.is_all() {
+            return self.decide_use(caller, dataset, version, &question(&ask.columns, None));
+        }
+        let mut denial = None;
+        for rule in version.policy.rules.iter().filter(|rule| rule.actions.contains(&ask.action)) {
+            let decision = self.decide_use(caller, dataset, version, &question(&rule.columns, Some(&rule.id)))?;
+            if decision.permit.is_some() {
+                return Ok(decision);
+            }
+            denial.get_or_insert(decision);
+        }
+        denial.map_or_else(|| self.decide_use(caller, dataset, version, &question(&ask.columns, None)), Ok)
     }
 
     /// Asks a version's compiled rules.

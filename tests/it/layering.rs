@@ -191,7 +191,7 @@ fn a_migration_never_changes_once_it_has_landed() {
     }
     for path in &migrations {
         let sum = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &fs::read(root().join(path)).unwrap());
-        let sum: String = sum.as_ref().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+        let sum: String = sum.as_ref().iter().fold(String::new(), |text, byte| text + format!("{byte:02x}").as_str());
         let known = sealed.get(path).unwrap_or_else(|| panic!("{path} is new: run `just seal-migrations`"));
         assert_eq!(*known, sum, "{path} has landed and cannot change: write a new migration");
     }

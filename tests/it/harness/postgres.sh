@@ -5,7 +5,7 @@
 # when standard input closes: also when whoever holds it is killed. Exit code 77: no PostgreSQL is installed.
 #
 # The cluster listens on a loopback port (a password protects it from others on the machine) and on a socket in its
-# own directory. It forgets on power loss unless ODH_TEST_POSTGRES_FSYNC=on.
+# own directory. It forgets on power loss if ODH_TEST_POSTGRES_FSYNC=off; the hub itself refuses such a server.
 set -euo pipefail
 
 bin=
@@ -52,7 +52,7 @@ cd "$dir"
     --encoding=UTF8 --locale=C --no-sync >"$dir/initdb.log" 2>&1 || { cat "$dir/initdb.log" >&2; exit 1; }
 
 settings=(-c listen_addresses=127.0.0.1 -c "unix_socket_directories=$dir" -c max_connections=300 -c shared_buffers=64MB)
-if [[ ${ODH_TEST_POSTGRES_FSYNC:-off} != on ]]; then
+if [[ ${ODH_TEST_POSTGRES_FSYNC:-on} != on ]]; then
     settings+=(-c fsync=off -c synchronous_commit=off -c full_page_writes=off)
 fi
 

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use odh::grpc::pb;
 use tonic::Status;
 
-use super::{Sign as _, personas, requester::dataset_name};
+use super::{Persona, Sign as _, personas, requester::dataset_name};
 
 personas! {
     /// A steward of a participant.

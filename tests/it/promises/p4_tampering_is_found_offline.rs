@@ -96,7 +96,7 @@ const HEAD: &str = crate::harness::HUB_ID;
 
 async fn a_participant_can_verify_its_own_view(hub: &mut Hub) {
     let world = world::small(hub).await;
-    let view = export(hub, &world.lab.auditor().await).await;
+    let view = export(hub, &world.lab.auditor().await.0).await;
     let verified = view.verify().unwrap();
     assert!(verified.entries > 0 && verified.entries < view.hashes.len() as u64);
     for line in &view.lines {

@@ -119,7 +119,7 @@ async fn what_cannot_be_enforced_is_refused_with_its_place(hub: &mut Hub) {
     }
     let rule = pb::Rule { columns: Some(only(&["nothing"])), ..sound() };
     let status = world.steward.publish(policy(&dataset, vec![rule])).await.unwrap_err();
-    let named = metadata(&status, "path") + &metadata(&status, "column");
+    let named = [metadata(&status, "path"), metadata(&status, "column")].concat();
     assert!(named.contains("columns") || named.contains("nothing"), "{status:?}");
     // Nothing of all this is in force.
     world.requester.query(RESEARCH, "select count(*) from chu.stays").await.unwrap();

@@ -149,12 +149,12 @@ async fn an_upload_that_is_too_large_is_refused(hub: &mut Hub) {
     let operator = crate::personas::Operator::first(&hub.site(), &hub.operator_token()).await;
     let steward = operator.welcome("chu", pb::ParticipantKind::PublicBody).await.steward().await;
     steward.create_dataset("large", pb::AccessLevel::Open, None).await.unwrap();
-    let bytes = "a,b\n".to_owned() + &"x".repeat(200_000);
+    let bytes = format!("a,b\n{}", "x".repeat(200_000));
     refused(steward.upload("large", bytes).await, Code::InvalidArgument, "UPLOAD_TOO_LARGE");
-    let rows = "a\n".to_owned() + &"1\n".repeat(101);
+    let rows = format!("a\n{}", "1\n".repeat(101));
     refused(steward.upload("large", rows).await, Code::InvalidArgument, "UPLOAD_TOO_LARGE");
     has_no_snapshot(&steward, "large").await;
-    steward.upload("large", "a\n".to_owned() + &"1\n".repeat(100)).await.unwrap();
+    steward.upload("large", format!("a\n{}", "1\n".repeat(100))).await.unwrap();
 }
 
 async fn a_missing_subject_key_column_is_named(hub: &mut Hub) {
