@@ -12,5 +12,5 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(_) => return ExitCode::FAILURE,
     };
-    runtime.block_on(odh::cli::run(std::env::args_os()))
+    runtime.block_on(odh::cli::run(std::env::args_os().collect::<Vec<_>>()))
 }

@@ -77,7 +77,10 @@ fn configuration(config: &Config) -> Check {
 }
 
 fn data_directory(dir: &Path) -> Check {
-    let place = dir.ancestors().find(|place| place.exists()).unwrap_or(dir);
+    // The last ancestor of a relative path is the empty one, which stands for the working directory.
+    let here = |place: &Path| place.as_os_str().is_empty();
+    let place = dir.ancestors().find(|place| here(place) || place.exists()).unwrap_or(dir);
+    let place = if here(place) { Path::new(".") } else { place };
     let probe = place.join(format!(".odh-doctor-{}", std::process::id()));
     fs::write(&probe, b"probe").map_err(|e| format!("`{}` cannot be written: {e}", place.display()))?;
     fs::remove_file(&probe).map_err(|e| e.to_string())?;
