@@ -32,6 +32,7 @@ use std::{ffi::OsString, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
+use futures::future::BoxFuture;
 use uuid::Uuid;
 
 use client::Client;
@@ -105,11 +106,15 @@ enum Command {
 }
 
 /// Runs the program with these arguments, the first being its name, and the process's own streams and environment.
-pub async fn run(args: impl IntoIterator<Item = OsString> + Send) -> ExitCode {
+///
+/// The future is boxed, so that the iterator, which need not be `Send`, stays outside.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> BoxFuture<'static, ExitCode> {
     let args: Vec<OsString> = args.into_iter().collect();
-    let env = Env::process();
-    let mut out = Out::process(env.lang());
-    ExitCode::from(run_with(args, &env, &mut out).await as u8)
+    Box::pin(async move {
+        let env = Env::process();
+        let mut out = Out::process(env.lang());
+        ExitCode::from(run_with(args, &env, &mut out).await as u8)
+    })
 }
 
 /// Runs the program with these arguments in this environment; what it writes goes to `out`.

@@ -9,6 +9,7 @@ use super::{
     convert::{self, messages},
     filter::Filter,
     idempotency::Change,
+    names,
     pb::{self, access_service_server::AccessService},
 };
 use crate::{
@@ -35,7 +36,7 @@ impl AccessService for Api {
         let (call, asked) = Call::split(request)?;
         let run = async {
             let new = NewAccessRequest {
-                dataset: convert::dataset("dataset", &asked.dataset)?,
+                dataset: names::dataset("dataset", &asked.dataset)?,
                 action: convert::action("action", asked.action)?,
                 purpose: convert::purpose("purpose", &asked.purpose)?,
                 columns: convert::columns("columns", asked.columns.clone())?,
@@ -43,7 +44,7 @@ impl AccessService for Api {
                 duration: duration(convert::present("duration", asked.duration)?)?,
             };
             let (made, committed) = call.services().request_access(call.caller()?, new).await?;
-            let receipt = convert::receipt(&committed);
+            let receipt = Some(convert::receipt_of(&committed));
             Ok(pb::CreateAccessRequestResponse { access_request: Some(request_message(made)), receipt })
         };
         call.change(Change::under(&asked.request_id), &asked, run).await
@@ -111,7 +112,7 @@ impl AccessService for Api {
             Ok(pb::ApproveAccessRequestResponse {
                 access_request: Some(request_message(granted.request)),
                 grant: Some(grant_message(granted.grant, call.services().now())),
-                receipt: convert::receipt(&committed),
+                receipt: Some(convert::receipt_of(&committed)),
             })
         };
         call.change(Change::under(&asked.request_id), &asked, run).await
@@ -129,7 +130,7 @@ impl AccessService for Api {
                 .services()
                 .refuse_access(call.caller()?, call.certificate()?, id, reason, &asked.etag, signature)
                 .await?;
-            let receipt = convert::receipt(&committed);
+            let receipt = Some(convert::receipt_of(&committed));
             Ok(pb::RefuseAccessRequestResponse { access_request: Some(request_message(refused)), receipt })
         };
         call.change(Change::under(&asked.request_id), &asked, run).await
@@ -147,7 +148,7 @@ impl AccessService for Api {
                 convert::require_etag(&asked.etag, current.revision, &asked.name)?;
             }
             let (withdrawn, committed) = call.services().withdraw_access(call.caller()?, id).await?;
-            let receipt = convert::receipt(&committed);
+            let receipt = Some(convert::receipt_of(&committed));
             Ok(pb::WithdrawAccessRequestResponse { access_request: Some(request_message(withdrawn)), receipt })
         };
         call.change(Change::under(&asked.request_id), &asked, run).await
@@ -192,7 +193,7 @@ impl AccessService for Api {
                 .revoke_grant(call.caller()?, call.certificate()?, id, &asked.reason, &asked.etag, signature)
                 .await?;
             let grant = Some(grant_message(revoked, call.services().now()));
-            Ok(pb::RevokeGrantResponse { grant, receipt: convert::receipt(&committed) })
+            Ok(pb::RevokeGrantResponse { grant, receipt: Some(convert::receipt_of(&committed)) })
         };
         call.change(Change::under(&asked.request_id), &asked, run).await
     }
@@ -205,12 +206,12 @@ impl AccessService for Api {
 }
 
 fn request_id(name: &str) -> Result<AccessRequestId> {
-    convert::id("name", "accessRequests", name)
+    names::id("name", "accessRequests", name)
 }
 
 /// The id in `grants/{uuid}`.
 pub(super) fn grant_id(field: &'static str, name: &str) -> Result<GrantId> {
-    convert::id(field, "grants", name)
+    names::id(field, "grants", name)
 }
 
 fn duration(span: prost_types::Duration) -> Result<Duration> {
@@ -227,9 +228,9 @@ messages! {
 fn request_message(request: AccessRequest) -> pb::AccessRequest {
     pb::AccessRequest {
         name: format!("accessRequests/{}", request.id),
-        requester: convert::participant_name(&request.requester),
-        member: convert::member_name(&request.requester, request.member),
-        dataset: convert::dataset_name(&request.ask.dataset),
+        requester: names::participant_name(&request.requester),
+        member: names::member_name(&request.requester, request.member),
+        dataset: names::dataset_name(&request.ask.dataset),
         action: convert::action_message(request.ask.action),
         purpose: request.ask.purpose.to_string(),
         duration: Some(convert::span(request.ask.duration())),
@@ -261,8 +262,8 @@ fn both(received: Page<AccessRequest>, made: Page<AccessRequest>, size: u32) -> 
 fn request_has(request: &AccessRequest, field: &str, value: &str) -> bool {
     match field {
         "state" => request.state.as_str() == value,
-        "dataset" => convert::dataset_name(&request.ask.dataset) == value,
-        "requester" => convert::participant_name(&request.requester) == value,
+        "dataset" => names::dataset_name(&request.ask.dataset) == value,
+        "requester" => names::participant_name(&request.requester) == value,
         "purpose" => request.ask.purpose.as_str() == value,
         _ => false,
     }
@@ -272,9 +273,9 @@ fn request_has(request: &AccessRequest, field: &str, value: &str) -> bool {
 fn grant_message(grant: Grant, now: Timestamp) -> pb::Grant {
     pb::Grant {
         name: format!("grants/{}", grant.id),
-        grantee: convert::participant_name(&grant.grantee),
-        owner: convert::participant_name(&grant.dataset.owner),
-        dataset: convert::dataset_name(&grant.dataset),
+        grantee: names::participant_name(&grant.grantee),
+        owner: names::participant_name(&grant.dataset.owner),
+        dataset: names::dataset_name(&grant.dataset),
         table: grant.dataset.to_string(),
         policy_digest: grant.policy.to_string(),
         rule: grant.rule.to_string(),
@@ -284,7 +285,7 @@ fn grant_message(grant: Grant, now: Timestamp) -> pb::Grant {
         valid_from: Some(convert::timestamp(grant.valid_from)),
         valid_until: Some(convert::timestamp(grant.valid_until)),
         state: grant_state(&grant, now).into(),
-        decided_by: convert::member_name(&grant.dataset.owner, grant.decided_by),
+        decided_by: names::member_name(&grant.dataset.owner, grant.decided_by),
         access_request: format!("accessRequests/{}", grant.access_request),
         etag: etag(grant.revision),
         columns: Some(convert::columns_message(grant.columns)),
@@ -309,9 +310,9 @@ fn grant_has(grant: &Grant, now: Timestamp, field: &str, value: &str) -> bool {
             pb::GrantState::Revoked => value == "revoked",
             pb::GrantState::Unspecified => false,
         },
-        "grantee" => convert::participant_name(&grant.grantee) == value,
-        "owner" => convert::participant_name(&grant.dataset.owner) == value,
-        "dataset" => convert::dataset_name(&grant.dataset) == value,
+        "grantee" => names::participant_name(&grant.grantee) == value,
+        "owner" => names::participant_name(&grant.dataset.owner) == value,
+        "dataset" => names::dataset_name(&grant.dataset) == value,
         "purpose" => grant.purpose.as_str() == value,
         _ => false,
     }

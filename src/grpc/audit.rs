@@ -10,6 +10,7 @@ use super::{
     call::Call,
     convert,
     filter::{Filter, Op},
+    names,
     pb::{self, audit_service_server::AuditService, export_entries_response::Part},
 };
 use crate::{
@@ -57,14 +58,14 @@ impl AuditService for Api {
             let list = call.list(&asked)?;
             let (filter, party) = entry_filter(&asked.filter)?;
             let page = call.services().entries(call.caller()?, filter, &list.page).await?;
-            let (mut entries, mut bytes, mut next, mut last) = (Vec::new(), 0, page.next, None);
+            let (mut entries, mut bytes, mut next, mut seen) = (Vec::new(), 0, page.next, None);
             for event in page.items {
                 bytes += event.leaf.len();
-                if bytes > PART && last.is_some() {
-                    next = last;
+                if bytes > PART && seen.is_some() {
+                    next = seen;
                     break;
                 }
-                last = Some(event.index.to_string());
+                seen = Some(event.index.to_string());
                 if concerns(&event, party.as_ref())? {
                     entries.push(entry_message(event));
                 }
@@ -86,7 +87,7 @@ impl AuditService for Api {
             let header = pb::ExportHeader {
                 checkpoint: head.checkpoint.clone(),
                 tree_size: head.leaf_hashes.len() as u64,
-                receipt: convert::receipt(&committed),
+                receipt: Some(convert::receipt_of(&committed)),
             };
             Ok((head, header))
         };
@@ -227,9 +228,9 @@ fn entry_filter(text: &str) -> Result<(EntryFilter, Option<ParticipantId>)> {
     for term in Filter::parse(text, &["type", "actor", "participant", "dataset"], &["time"])?.terms {
         match (term.field, term.op) {
             ("type", _) => filter.kind = Some(term.value),
-            ("actor", _) => filter.actor = Some(convert::participant("filter", &term.value)?),
-            ("participant", _) => party = Some(convert::participant("filter", &term.value)?),
-            ("dataset", _) => filter.dataset = Some(convert::dataset("filter", &term.value)?),
+            ("actor", _) => filter.actor = Some(names::participant("filter", &term.value)?),
+            ("participant", _) => party = Some(names::participant("filter", &term.value)?),
+            ("dataset", _) => filter.dataset = Some(names::dataset("filter", &term.value)?),
             ("time", Op::NotBefore) => filter.since = Some(term.value.parse()?),
             _ => filter.until = Some(term.value.parse()?),
         }

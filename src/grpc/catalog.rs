@@ -7,6 +7,7 @@ use super::{
     convert::{self, enums, messages},
     filter::Filter,
     idempotency::Change,
+    names,
     pb::{self, catalog_service_server::CatalogService},
     upload,
 };
@@ -25,7 +26,7 @@ const MOST_PAGES: usize = 20;
 const CHANGEABLE: [&str; 5] = ["title", "description", "licence", "attribution", "keywords"];
 /// Fields of a filter.
 const FIELDS: [&str; 8] =
-    ["state", "access_level", "licence", "language", "pseudonym_namespace", "synthetic", "keyword", "column"];
+    ["state", "access_level", "licence", "pseudonym_namespace", "synthetic", "keyword", "column"];
 
 /// The service.
 #[derive(Debug)]
@@ -39,11 +40,11 @@ impl CatalogService for Api {
     ) -> Result<Response<pb::CreateDatasetResponse>, Status> {
         let (call, asked) = Call::split(request)?;
         let run = async {
-            let owner = convert::participant("parent", &asked.parent)?;
+            let owner = names::participant("parent", &asked.parent)?;
             let id = DatasetId { owner, name: asked.dataset_id.parse()? };
             let new = new_dataset(id, convert::present("dataset", asked.dataset.clone())?)?;
             let (made, committed) = call.services().create_dataset(call.caller()?, new).await?;
-            let receipt = convert::receipt(&committed);
+            let receipt = Some(convert::receipt_of(&committed));
             Ok(pb::CreateDatasetResponse { dataset: Some(dataset_message(made)), receipt })
         };
         call.change(Change::under(&asked.request_id), &asked, run).await
@@ -55,7 +56,7 @@ impl CatalogService for Api {
     ) -> Result<Response<pb::GetDatasetResponse>, Status> {
         let (call, asked) = Call::split(request)?;
         let run = async {
-            let id = convert::dataset("name", &asked.name)?;
+            let id = names::dataset("name", &asked.name)?;
             let found = call.services().dataset(call.caller()?, &id).await?;
             Ok(pb::GetDatasetResponse { dataset: Some(dataset_message(found)) })
         };
@@ -74,7 +75,7 @@ impl CatalogService for Api {
                 caller: call.caller()?,
                 owner: match asked.parent.as_str() {
                     "" | "participants/-" => None,
-                    parent => Some(convert::participant("parent", parent)?),
+                    parent => Some(names::participant("parent", parent)?),
                 },
                 filter: Filter::parse(&asked.filter, &FIELDS, &[])?,
             };
@@ -101,12 +102,12 @@ impl CatalogService for Api {
         let (call, asked) = Call::split(request)?;
         let run = async {
             let new = convert::present("dataset", asked.dataset.clone())?;
-            let id = convert::dataset("dataset.name", &new.name)?;
+            let id = names::dataset("dataset.name", &new.name)?;
             let mask = convert::present("update_mask", asked.update_mask.as_ref())?;
             let change = change(new, &convert::mask("update_mask", &mask.paths, &CHANGEABLE)?);
             let etag = convert::required("etag", &asked.etag)?;
             let (changed, committed) = call.services().update_dataset(call.caller()?, &id, change, etag).await?;
-            let receipt = convert::receipt(&committed);
+            let receipt = Some(convert::receipt_of(&committed));
             Ok(pb::UpdateDatasetResponse { dataset: Some(dataset_message(changed)), receipt })
         };
         call.change(Change::under(&asked.request_id), &asked, run).await
@@ -118,9 +119,9 @@ impl CatalogService for Api {
     ) -> Result<Response<pb::RetireDatasetResponse>, Status> {
         let (call, asked) = Call::split(request)?;
         let run = async {
-            let id = convert::dataset("name", &asked.name)?;
+            let id = names::dataset("name", &asked.name)?;
             let (retired, committed) = call.services().retire_dataset(call.caller()?, &id, &asked.etag).await?;
-            let receipt = convert::receipt(&committed);
+            let receipt = Some(convert::receipt_of(&committed));
             Ok(pb::RetireDatasetResponse { dataset: Some(dataset_message(retired)), receipt })
         };
         call.change(Change::under(&asked.request_id), &asked, run).await
@@ -136,7 +137,7 @@ impl CatalogService for Api {
             Err(error) => return Err(call.refuse(error).await),
         };
         let run = async {
-            let id = convert::dataset("dataset", &header.dataset)?;
+            let id = names::dataset("dataset", &header.dataset)?;
             let format = convert::format("format", header.format)?;
             let announced: Option<Digest> = match header.source_digest.as_str() {
                 "" => None,
@@ -152,7 +153,7 @@ impl CatalogService for Api {
                 return Err(Error::new(Reason::UploadDigestMismatch));
             }
             let (snapshot, committed) = upload.finish().await?;
-            let receipt = convert::receipt(&committed);
+            let receipt = Some(convert::receipt_of(&committed));
             Ok(pb::UploadSnapshotResponse { snapshot: Some(snapshot_message(snapshot)), receipt })
         };
         call.change(Change::under(&header.request_id), &header, run).await
@@ -165,7 +166,7 @@ impl CatalogService for Api {
         let (call, asked) = Call::split(request)?;
         let run = async {
             let list = call.list(&asked)?;
-            let id = convert::dataset("parent", &asked.parent)?;
+            let id = names::dataset("parent", &asked.parent)?;
             let page = call.services().snapshots(call.caller()?, &id, &list.page).await?;
             let snapshots = page.items.into_iter().map(snapshot_message).collect();
             Ok(pb::ListSnapshotsResponse { snapshots, next_page_token: call.next(&list, page.next)? })
@@ -236,9 +237,6 @@ fn new_dataset(id: DatasetId, new: pb::Dataset) -> Result<NewDataset> {
     if let Some((field, _, most)) = lengths.into_iter().find(|(_, length, most)| length > most) {
         return Err(Error::invalid(field, format_args!("longer than {most} characters")));
     }
-    if !new.language.is_empty() {
-        return Err(Error::invalid("language", "this hub does not keep it"));
-    }
     Ok(NewDataset {
         id,
         title: new.title,
@@ -292,14 +290,13 @@ fn change(new: pb::Dataset, mask: &[&str]) -> DatasetChange {
 
 fn dataset_message(dataset: Dataset) -> pb::Dataset {
     pb::Dataset {
-        name: convert::dataset_name(&dataset.id),
+        name: names::dataset_name(&dataset.id),
         table: dataset.id.to_string(),
         title: dataset.title,
         description: dataset.description,
         licence: dataset.licence,
         attribution: dataset.attribution,
         keywords: dataset.keywords,
-        language: String::new(),
         synthetic: dataset.synthetic,
         access_level: access_message(dataset.access),
         subject_key: dataset
@@ -323,7 +320,7 @@ fn dataset_message(dataset: Dataset) -> pb::Dataset {
 
 fn snapshot_message(snapshot: Snapshot) -> pb::Snapshot {
     pb::Snapshot {
-        name: convert::snapshot_name(&snapshot.dataset, snapshot.id),
+        name: names::snapshot_name(&snapshot.dataset, snapshot.id),
         columns: snapshot.columns.into_iter().map(column_message).collect(),
         rows: snapshot.rows,
         size_bytes: snapshot.bytes,

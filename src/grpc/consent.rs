@@ -6,6 +6,7 @@ use super::{
     call::Call,
     convert,
     idempotency::Change,
+    names,
     pb::{self, consent_service_server::ConsentService},
     upload,
 };
@@ -34,7 +35,7 @@ impl ConsentService for Api {
             Err(error) => return Err(call.refuse(error).await),
         };
         let run = async {
-            let dataset = convert::dataset("dataset", &header.dataset)?;
+            let dataset = names::dataset("dataset", &header.dataset)?;
             if convert::format("format", header.format)? != Format::Csv {
                 return Err(Error::invalid("format", "consents are CSV"));
             }
@@ -54,7 +55,7 @@ impl ConsentService for Api {
                 given: counts.given,
                 withdrawn: counts.withdrawn,
                 unknown_subjects: counts.unknown,
-                receipt: convert::receipt(&committed),
+                receipt: Some(convert::receipt_of(&committed)),
             })
         };
         call.change(Change::under(&header.request_id), &header, run).await
@@ -66,7 +67,7 @@ impl ConsentService for Api {
     ) -> Result<Response<pb::WithdrawConsentsResponse>, Status> {
         let (call, asked) = Call::split(request)?;
         let run = async {
-            let dataset = convert::dataset("dataset", &asked.dataset)?;
+            let dataset = names::dataset("dataset", &asked.dataset)?;
             let purpose = match asked.purpose.as_str() {
                 "" => None,
                 slug => Some(convert::purpose("purpose", slug)?),
@@ -77,7 +78,7 @@ impl ConsentService for Api {
             Ok(pb::WithdrawConsentsResponse {
                 withdrawn: counts.withdrawn,
                 unknown_subjects: counts.unknown,
-                receipt: convert::receipt(&committed),
+                receipt: Some(convert::receipt_of(&committed)),
             })
         };
         call.change(Change::under(&asked.request_id), &asked, run).await
@@ -89,12 +90,12 @@ impl ConsentService for Api {
     ) -> Result<Response<pb::GetConsentSummaryResponse>, Status> {
         let (call, asked) = Call::split(request)?;
         let run = async {
-            let dataset = convert::dataset("dataset", &asked.dataset)?;
+            let dataset = names::dataset("dataset", &asked.dataset)?;
             let read_time = call.services().now();
             let counts = call.services().consent_counts(call.caller()?, &dataset).await?;
             let found = call.services().dataset(call.caller()?, &dataset).await?;
             Ok(pb::GetConsentSummaryResponse {
-                counts: counts.into_iter().map(counts_message).collect(),
+                counts: counts.iter().map(counts_message).collect(),
                 subjects: found.snapshot.and_then(|snapshot| snapshot.subjects).unwrap_or(0),
                 read_time: Some(convert::timestamp(read_time)),
             })
@@ -103,10 +104,10 @@ impl ConsentService for Api {
     }
 }
 
-fn counts_message(counts: ConsentCounts) -> pb::ConsentCounts {
+fn counts_message(counts: &ConsentCounts) -> pb::ConsentCounts {
     pb::ConsentCounts {
         purpose: counts.purpose.to_string(),
-        recipient: counts.recipient.as_ref().map(convert::participant_name).unwrap_or_default(),
+        recipient: counts.recipient.as_ref().map(names::participant_name).unwrap_or_default(),
         given: counts.given,
         withdrawn: counts.withdrawn,
     }

@@ -193,7 +193,7 @@ impl Shared {
 
     /// `Service/Method`, or `other` for what the hub does not have: a caller's text goes into no log.
     fn method(&self, path: &str) -> String {
-        let known = self.paths.get(path).map(|path| path.strip_prefix(PACKAGE).unwrap_or(&path[1..]));
+        let known = self.paths.get(path).map(|path| path.strip_prefix(PACKAGE).unwrap_or_else(|| &path[1..]));
         known.unwrap_or("other").to_owned()
     }
 }

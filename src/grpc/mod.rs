@@ -13,6 +13,7 @@ mod deadline;
 mod filter;
 mod gate;
 mod idempotency;
+mod names;
 mod page;
 mod page_token;
 mod participant;
@@ -99,8 +100,8 @@ pub async fn routes(services: Services, limits: &Limits, metrics: Arc<Metrics>) 
         .add_service(health)
         .add_service(reflection().build_v1().map_err(Error::internal)?)
         .add_service(reflection().build_v1alpha().map_err(Error::internal)?);
-    let router = std::mem::take(routes.axum_router_mut());
-    *routes.axum_router_mut() = router.layer(GateLayer(Arc::new(shared)));
+    let open = std::mem::take(routes.axum_router_mut());
+    *routes.axum_router_mut() = open.layer(GateLayer(Arc::new(shared)));
     Ok((routes.prepare(), Health(reporter)))
 }
 

@@ -9,6 +9,7 @@ use super::{
     convert,
     filter::Filter,
     idempotency::Change,
+    names,
     participant_message::{
         accreditations, certificate_message, charter_message, issued_message, member, member_message, participant_has,
         participant_message, registration, require_usual_lifetime,
@@ -62,7 +63,7 @@ impl ParticipantService for Api {
             Ok(pb::CreateInvitationResponse {
                 invitation_token: token,
                 expire_time: Some(convert::timestamp(expires_at)),
-                receipt: convert::receipt(&committed),
+                receipt: Some(convert::receipt_of(&committed)),
             })
         };
         let change = Change {
@@ -84,7 +85,7 @@ impl ParticipantService for Api {
                 participant: Some(participant_message(participant)),
                 member: Some(member_message(enrolled.member)),
                 certificate_chain_pem: enrolled.certificate,
-                receipt: convert::receipt(&committed),
+                receipt: Some(convert::receipt_of(&committed)),
             })
         };
         let change = Change { token: Some(&asked.invitation_token), ..Change::under(&asked.request_id) };
@@ -97,7 +98,7 @@ impl ParticipantService for Api {
     ) -> Result<Response<pb::GetParticipantResponse>, Status> {
         let (call, asked) = Call::split(request)?;
         let run = async {
-            let id = convert::participant("name", &asked.name)?;
+            let id = names::participant("name", &asked.name)?;
             let found = call.services().participant(call.caller()?, &id).await?;
             Ok(pb::GetParticipantResponse { participant: Some(participant_message(found)) })
         };
@@ -128,7 +129,7 @@ impl ParticipantService for Api {
         let run = async {
             let version = match asked.name.as_str() {
                 "" => None,
-                name => Some(convert::id("name", "charters", name)?),
+                name => Some(names::id("name", "charters", name)?),
             };
             Ok(pb::GetCharterResponse { charter: Some(charter_message(call.services().charter(version).await?)) })
         };
@@ -145,7 +146,7 @@ impl ParticipantService for Api {
             let signature = asked.signature.clone();
             let (signed, committed) =
                 call.services().sign_charter(caller, certificate, asked.digest.parse()?, signature).await?;
-            let receipt = convert::receipt(&committed);
+            let receipt = Some(convert::receipt_of(&committed));
             Ok(pb::SignCharterResponse { participant: Some(participant_message(signed)), receipt })
         };
         call.change(Change::under(&asked.request_id), &asked, run).await
@@ -157,11 +158,11 @@ impl ParticipantService for Api {
     ) -> Result<Response<pb::ApproveParticipantResponse>, Status> {
         let (call, asked) = Call::split(request)?;
         let run = async {
-            let id = convert::participant("name", &asked.name)?;
+            let id = names::participant("name", &asked.name)?;
             let accreditations = accreditations(&asked.accreditations)?;
             let (approved, committed) =
                 call.services().approve_participant(call.caller()?, &id, accreditations, &asked.etag).await?;
-            let receipt = convert::receipt(&committed);
+            let receipt = Some(convert::receipt_of(&committed));
             Ok(pb::ApproveParticipantResponse { participant: Some(participant_message(approved)), receipt })
         };
         call.change(Change::under(&asked.request_id), &asked, run).await
@@ -173,10 +174,10 @@ impl ParticipantService for Api {
     ) -> Result<Response<pb::SuspendParticipantResponse>, Status> {
         let (call, asked) = Call::split(request)?;
         let run = async {
-            let id = convert::participant("name", &asked.name)?;
+            let id = names::participant("name", &asked.name)?;
             let (suspended, committed) =
                 call.services().suspend_participant(call.caller()?, &id, &asked.reason, &asked.etag).await?;
-            let receipt = convert::receipt(&committed);
+            let receipt = Some(convert::receipt_of(&committed));
             Ok(pb::SuspendParticipantResponse { participant: Some(participant_message(suspended)), receipt })
         };
         call.change(Change::under(&asked.request_id), &asked, run).await
@@ -188,7 +189,7 @@ impl ParticipantService for Api {
     ) -> Result<Response<pb::CreateMemberResponse>, Status> {
         let (call, asked) = Call::split(request)?;
         let run = async {
-            let participant = convert::participant("parent", &asked.parent)?;
+            let participant = names::participant("parent", &asked.parent)?;
             let roles = convert::roles("roles", &asked.roles)?;
             require_usual_lifetime(call.services(), "enrolment_lifetime", asked.enrolment_lifetime)?;
             let name = asked.display_name.clone();
@@ -198,7 +199,7 @@ impl ParticipantService for Api {
                 member: Some(member_message(member)),
                 enrolment_token: token,
                 enrolment_expire_time: Some(convert::timestamp(expires_at)),
-                receipt: convert::receipt(&committed),
+                receipt: Some(convert::receipt_of(&committed)),
             })
         };
         let change = Change {
@@ -225,7 +226,7 @@ impl ParticipantService for Api {
         let (call, asked) = Call::split(request)?;
         let run = async {
             let list = call.list(&asked)?;
-            let participant = convert::participant("parent", &asked.parent)?;
+            let participant = names::participant("parent", &asked.parent)?;
             let page = call.services().members(call.caller()?, &participant, &list.page).await?;
             let members = page.items.into_iter().map(member_message).collect();
             Ok(pb::ListMembersResponse { members, next_page_token: call.next(&list, page.next)? })
@@ -247,7 +248,7 @@ impl ParticipantService for Api {
             let roles = mask.contains(&"roles").then(|| convert::roles("roles", &new.roles)).transpose()?;
             let id = member(&call, &new.name).await?.id;
             let (changed, committed) = call.services().update_member(call.caller()?, id, name, roles, etag).await?;
-            let receipt = convert::receipt(&committed);
+            let receipt = Some(convert::receipt_of(&committed));
             Ok(pb::UpdateMemberResponse { member: Some(member_message(changed)), receipt })
         };
         call.change(Change::under(&asked.request_id), &asked, run).await
@@ -262,7 +263,7 @@ impl ParticipantService for Api {
             let current = member(&call, &asked.name).await?;
             convert::require_etag(&asked.etag, current.revision, &asked.name)?;
             let (revoked, committed) = call.services().revoke_member(call.caller()?, current.id, &asked.reason).await?;
-            let receipt = convert::receipt(&committed);
+            let receipt = Some(convert::receipt_of(&committed));
             Ok(pb::RevokeMemberResponse { member: Some(member_message(revoked)), receipt })
         };
         call.change(Change::under(&asked.request_id), &asked, run).await
@@ -279,7 +280,7 @@ impl ParticipantService for Api {
             Ok(pb::EnrolMemberResponse {
                 member: Some(member_message(enrolled.member)),
                 certificate_chain_pem: enrolled.certificate,
-                receipt: convert::receipt(&committed),
+                receipt: Some(convert::receipt_of(&committed)),
             })
         };
         let change = Change { token: Some(&asked.enrolment_token), ..Change::under(&asked.request_id) };
@@ -298,7 +299,7 @@ impl ParticipantService for Api {
             Ok(pb::RenewCertificateResponse {
                 certificate: Some(issued_message(call.services(), &enrolled.certificate, &enrolled.member)?),
                 certificate_chain_pem: enrolled.certificate,
-                receipt: convert::receipt(&committed),
+                receipt: Some(convert::receipt_of(&committed)),
             })
         };
         call.change(Change::under(&asked.request_id), &asked, run).await
@@ -311,7 +312,7 @@ impl ParticipantService for Api {
         let (call, asked) = Call::split(request)?;
         let run = async {
             let list = call.list(&asked)?;
-            let of = convert::participant("parent", &asked.parent)?;
+            let of = names::participant("parent", &asked.parent)?;
             let certificates = call.services().certificates(call.caller()?, &of).await?;
             let (certificates, next) = list.cut(certificates, |certificate| certificate.fingerprint.clone());
             Ok(pb::ListCertificatesResponse {
@@ -333,7 +334,7 @@ impl ParticipantService for Api {
             let (revoked, committed) = call.services().revoke_certificate(caller, fingerprint, &asked.reason).await?;
             // Certificates are revoked within the caller's own participant only.
             let certificate = Some(certificate_message(revoked, &caller.participant));
-            Ok(pb::RevokeCertificateResponse { certificate, receipt: convert::receipt(&committed) })
+            Ok(pb::RevokeCertificateResponse { certificate, receipt: Some(convert::receipt_of(&committed)) })
         };
         call.change(Change::under(&asked.request_id), &asked, run).await
     }
@@ -357,7 +358,7 @@ impl ParticipantService for Api {
                 access_token: token,
                 expire_time: Some(convert::timestamp(expires_at)),
                 certificate_bound: holder.is_none_or(|holder| holder == caller.member),
-                receipt: convert::receipt(&committed),
+                receipt: Some(convert::receipt_of(&committed)),
             })
         };
         let change = Change {

@@ -7,7 +7,7 @@ use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use super::{
     call::Call,
     convert::{self, messages},
-    pb,
+    names, pb,
 };
 use crate::{
     domain::{Charter, Member, MemberId, MemberState, Participant, ParticipantId, ParticipantState},
@@ -30,7 +30,7 @@ messages! {
 
 /// The member of this name, if the caller may see it and it is of the participant that the name says.
 pub(super) async fn member(call: &Call, name: &str) -> Result<Member> {
-    let (participant, id) = convert::member("name", name)?;
+    let (participant, id) = names::member("name", name)?;
     let found = call.services().member(call.caller()?, id).await?;
     if found.participant == participant { Ok(found) } else { Err(Error::not_found(format_args!("member {id}"))) }
 }
@@ -84,7 +84,7 @@ pub(super) fn require_usual_lifetime(
 
 pub(super) fn participant_message(participant: Participant) -> pb::Participant {
     pb::Participant {
-        name: convert::participant_name(&participant.id),
+        name: names::participant_name(&participant.id),
         siren: participant.siren.to_string(),
         legal_name: participant.legal_name,
         kind: convert::kind_message(participant.kind),
@@ -111,7 +111,7 @@ pub(super) fn participant_has(participant: &Participant, field: &str, value: &st
 
 pub(super) fn member_message(member: Member) -> pb::Member {
     pb::Member {
-        name: convert::member_name(&member.participant, member.id),
+        name: names::member_name(&member.participant, member.id),
         display_name: member.display_name,
         roles: member.roles.into_iter().map(convert::role_message).collect(),
         state: member_state_message(member.state),
@@ -133,7 +133,7 @@ pub(super) fn charter_message(charter: Charter) -> pb::Charter {
 pub(super) fn certificate_message(certificate: Certificate, of: &ParticipantId) -> pb::Certificate {
     pb::Certificate {
         fingerprint: certificate.fingerprint,
-        member: convert::member_name(of, certificate.member),
+        member: names::member_name(of, certificate.member),
         issue_time: Some(convert::timestamp(certificate.issued_at)),
         expire_time: Some(convert::timestamp(certificate.expires_at)),
         revoke_time: certificate.revoked_at.map(convert::timestamp),

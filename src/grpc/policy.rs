@@ -6,6 +6,7 @@ use super::{
     call::Call,
     convert::{self, messages},
     idempotency::Change,
+    names,
     pb::{self, decision::Outcome, policy_service_server::PolicyService},
     policy_document as document, status,
 };
@@ -33,7 +34,7 @@ impl PolicyService for Api {
         let run = async {
             let policy = document::policy(convert::present("policy", asked.policy.clone())?)?;
             let (version, _, committed) = call.services().create_policy(call.caller()?, policy).await?;
-            let receipt = convert::receipt(&committed);
+            let receipt = Some(convert::receipt_of(&committed));
             Ok(pb::CreatePolicyResponse { policy_version: Some(version_message(version)), receipt })
         };
         call.change(Change::under(&asked.request_id), &asked, run).await
@@ -45,7 +46,7 @@ impl PolicyService for Api {
     ) -> Result<Response<pb::GetPolicyResponse>, Status> {
         let (call, asked) = Call::split(request)?;
         let run = async {
-            let (dataset, version) = convert::policy("name", &asked.name)?;
+            let (dataset, version) = names::policy("name", &asked.name)?;
             let found = call.services().policy(call.caller()?, &dataset, Some(version)).await?;
             Ok(pb::GetPolicyResponse { policy_version: Some(version_message(found)) })
         };
@@ -59,7 +60,7 @@ impl PolicyService for Api {
         let (call, asked) = Call::split(request)?;
         let run = async {
             let list = call.list(&asked)?;
-            let dataset = convert::dataset("parent", &asked.parent)?;
+            let dataset = names::dataset("parent", &asked.parent)?;
             let page = call.services().policies(call.caller()?, &dataset, &list.page).await?;
             let policy_versions = page.items.into_iter().map(version_message).collect();
             Ok(pb::ListPoliciesResponse { policy_versions, next_page_token: call.next(&list, page.next)? })
@@ -73,14 +74,14 @@ impl PolicyService for Api {
     ) -> Result<Response<pb::PublishPolicyResponse>, Status> {
         let (call, asked) = Call::split(request)?;
         let run = async {
-            let (dataset, version) = convert::policy("name", &asked.name)?;
+            let (dataset, version) = names::policy("name", &asked.name)?;
             let etag = convert::required("etag", &asked.etag)?;
             let signature = asked.signature.clone();
             let (published, committed) = call
                 .services()
                 .publish_policy(call.caller()?, call.certificate()?, &dataset, version, etag, signature)
                 .await?;
-            let receipt = convert::receipt(&committed);
+            let receipt = Some(convert::receipt_of(&committed));
             Ok(pb::PublishPolicyResponse { policy_version: Some(version_message(published)), receipt })
         };
         call.change(Change::under(&asked.request_id), &asked, run).await
@@ -92,10 +93,10 @@ impl PolicyService for Api {
     ) -> Result<Response<pb::RetirePolicyResponse>, Status> {
         let (call, asked) = Call::split(request)?;
         let run = async {
-            let (dataset, version) = convert::policy("name", &asked.name)?;
+            let (dataset, version) = names::policy("name", &asked.name)?;
             let (retired, committed) =
                 call.services().retire_policy(call.caller()?, &dataset, version, &asked.etag).await?;
-            let receipt = convert::receipt(&committed);
+            let receipt = Some(convert::receipt_of(&committed));
             Ok(pb::RetirePolicyResponse { policy_version: Some(version_message(retired)), receipt })
         };
         call.change(Change::under(&asked.request_id), &asked, run).await
@@ -107,7 +108,7 @@ impl PolicyService for Api {
     ) -> Result<Response<pb::RevokePolicyResponse>, Status> {
         let (call, asked) = Call::split(request)?;
         let run = async {
-            let (dataset, version) = convert::policy("name", &asked.name)?;
+            let (dataset, version) = names::policy("name", &asked.name)?;
             let (caller, services) = (call.caller()?, call.services());
             if !asked.etag.is_empty() {
                 let current = services.policy(caller, &dataset, Some(version)).await?;
@@ -117,7 +118,7 @@ impl PolicyService for Api {
             let (revoked, committed) = services
                 .revoke_policy(caller, call.certificate()?, &dataset, version, &asked.reason, signature)
                 .await?;
-            let receipt = convert::receipt(&committed);
+            let receipt = Some(convert::receipt_of(&committed));
             Ok(pb::RevokePolicyResponse { policy_version: Some(version_message(revoked)), receipt })
         };
         call.change(Change::under(&asked.request_id), &asked, run).await
@@ -134,7 +135,7 @@ impl PolicyService for Api {
             check.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
             Ok(pb::CheckPolicyResponse {
                 findings: check.findings.into_iter().map(finding_message).collect(),
-                coverage: check.coverage.into_iter().map(coverage_message).collect(),
+                coverage: check.coverage.iter().map(coverage_message).collect(),
                 digest: policy.digest().to_string(),
                 canonical_json: canonical(&policy),
             })
@@ -149,12 +150,12 @@ impl PolicyService for Api {
         let (call, asked) = Call::split(request)?;
         let run = async {
             let (caller, services) = (call.caller()?, call.services());
-            let own = convert::participant_name(&caller.participant);
+            let own = names::participant_name(&caller.participant);
             if !asked.participant.is_empty() && asked.participant != own {
                 return Err(Error::invalid("participant", "only the caller's own can be asked about"));
             }
             let question = UseQuestion {
-                dataset: convert::dataset("dataset", &asked.dataset)?,
+                dataset: names::dataset("dataset", &asked.dataset)?,
                 action: convert::action("action", asked.action)?,
                 purpose: convert::purpose("purpose", &asked.purpose)?,
                 columns: convert::columns("columns", asked.columns)?,
@@ -164,7 +165,7 @@ impl PolicyService for Api {
             let owns = question.dataset.owner == caller.participant;
             // Another version may have come into force in between.
             let version = (in_force.digest == decision.policy).then_some(in_force.version);
-            Ok(pb::ExplainDecisionResponse { decision: Some(decision_message(decision, &policy, version, owns)) })
+            Ok(pb::ExplainDecisionResponse { decision: Some(decision_message(&decision, &policy, version, owns)) })
         };
         call.answer(run).await
     }
@@ -212,7 +213,7 @@ fn canonical(policy: &Policy) -> String {
 
 fn version_message(version: PolicyVersion) -> pb::PolicyVersion {
     pb::PolicyVersion {
-        name: convert::policy_name(&version.policy.dataset, version.version),
+        name: names::policy_name(&version.policy.dataset, version.version),
         version: version.version,
         digest: version.digest.to_string(),
         canonical_json: canonical(&version.policy),
@@ -237,7 +238,7 @@ fn finding_message(finding: Finding) -> pb::Finding {
     }
 }
 
-fn coverage_message(covered: Covered) -> pb::TermCoverage {
+fn coverage_message(covered: &Covered) -> pb::TermCoverage {
     let (fr, en) = match covered.coverage {
         Coverage::Enforced => ("le hub l'applique", "the hub enforces it"),
         Coverage::Duty => ("inscrit dans l'accord comme obligation", "recorded in the grant as a duty"),
@@ -250,9 +251,9 @@ fn coverage_message(covered: Covered) -> pb::TermCoverage {
     }
 }
 
-fn decision_message(decision: Decision, policy: &Policy, version: Option<i64>, owns: bool) -> pb::Decision {
-    let name = |dataset: &DatasetId| version.map(|version| convert::policy_name(dataset, version)).unwrap_or_default();
-    let refusal = || Outcome::Refusal(status::refusal(&explain::refusal(&decision, policy)));
+fn decision_message(decision: &Decision, policy: &Policy, version: Option<i64>, owns: bool) -> pb::Decision {
+    let name = |dataset: &DatasetId| version.map(|version| names::policy_name(dataset, version)).unwrap_or_default();
+    let refusal = || Outcome::Refusal(status::refusal(&explain::refusal(decision, policy)));
     pb::Decision {
         policy: name(&policy.dataset),
         policy_digest: decision.policy.to_string(),

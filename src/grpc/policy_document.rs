@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     convert::{self, enums},
-    pb,
+    names, pb,
 };
 use crate::{
     domain::{CompareOp, Effect, Filter, How, Mask, Policy, Rule, Text, Value, Who, Window},
@@ -30,7 +30,7 @@ pub(super) fn policy(policy: pb::Policy) -> Result<Policy> {
         return Err(invalid("/rules", format_args!("not between 1 and {MOST_RULES} rules")));
     }
     Ok(Policy {
-        dataset: convert::dataset("policy.dataset", &policy.dataset)?,
+        dataset: names::dataset("policy.dataset", &policy.dataset)?,
         rules: policy.rules.into_iter().map(rule).collect::<Result<_>>()?,
         floor: policy.floor.map(how).transpose()?.unwrap_or_default(),
     })
@@ -39,7 +39,7 @@ pub(super) fn policy(policy: pb::Policy) -> Result<Policy> {
 /// A policy for the wire.
 pub(super) fn policy_message(policy: Policy) -> pb::Policy {
     pb::Policy {
-        dataset: convert::dataset_name(&policy.dataset),
+        dataset: names::dataset_name(&policy.dataset),
         rules: policy.rules.into_iter().map(rule_message).collect(),
         floor: (!policy.floor.is_empty()).then(|| how_message(policy.floor)),
     }
@@ -100,7 +100,7 @@ fn who(who: pb::Who) -> Result<Who> {
     if lengths.iter().any(|length| *length > MOST_MEMBERS) {
         return Err(invalid("/rules", format_args!("a list of `who` has more than {MOST_MEMBERS} members")));
     }
-    let participants = who.organisations.iter().map(|name| convert::participant("organisations", name));
+    let participants = who.organisations.iter().map(|name| names::participant("organisations", name));
     Ok(Who {
         organisations: convert::unique("organisations", participants)?,
         kinds: convert::unique("kinds", who.kinds.iter().map(|kind| convert::kind("kinds", *kind)))?,
@@ -113,7 +113,7 @@ fn who(who: pb::Who) -> Result<Who> {
 
 fn who_message(who: Who) -> pb::Who {
     pb::Who {
-        organisations: who.organisations.iter().map(convert::participant_name).collect(),
+        organisations: who.organisations.iter().map(names::participant_name).collect(),
         kinds: who.kinds.into_iter().map(convert::kind_message).collect(),
         sectors: who.sectors.into_iter().collect(),
         countries: who.countries.into_iter().collect(),

@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 use super::{
     access::grant_id,
     call::Call,
-    convert,
+    convert, names,
     pb::{self, execute_response::Part, explain_query_response, query_service_server::QueryService},
     policy_document::{filter_text, mask_message},
     status,
@@ -71,7 +71,7 @@ fn parts(call: Call, run: QueryRun) -> impl Stream<Item = Result<pb::ExecuteResp
     let header = pb::ExecuteHeader {
         query_id: run.id.to_string(),
         datasets: run.uses.iter().map(use_message).collect(),
-        decision: Some(convert::receipt_message(&run.decision)),
+        decision: Some(convert::receipt(&run.decision)),
     };
     let state = State { call, run: Some(run), header: Some(header), rest: Bytes::new() };
     futures::stream::unfold(state, |mut state| async move {
@@ -117,14 +117,14 @@ impl State {
 }
 
 async fn receipt(run: QueryRun) -> Result<pb::QueryReceipt> {
-    let (query_id, decision) = (run.id.to_string(), convert::receipt_message(&run.decision));
+    let (query_id, decision) = (run.id.to_string(), convert::receipt(&run.decision));
     let summary = run.finish().await?;
     Ok(pb::QueryReceipt {
         query_id,
         rows: summary.rows,
         size_bytes: summary.bytes,
         decision: Some(decision),
-        outcome: Some(convert::receipt_message(&summary.outcome)),
+        outcome: Some(convert::receipt(&summary.outcome)),
         duration: Some(convert::span(summary.duration)),
     })
 }
@@ -154,9 +154,9 @@ const fn is_refusal(reason: Reason) -> bool {
 
 fn use_message(used: &DatasetUse) -> pb::DatasetUse {
     pb::DatasetUse {
-        dataset: convert::dataset_name(&used.dataset),
+        dataset: names::dataset_name(&used.dataset),
         table: used.dataset.to_string(),
-        snapshot: convert::snapshot_name(&used.dataset, used.snapshot),
+        snapshot: names::snapshot_name(&used.dataset, used.snapshot),
         policy_digest: used.policy.to_string(),
         rule: used.rule.as_ref().map(ToString::to_string).unwrap_or_default(),
         grant: used.grant.map(|id| format!("grants/{id}")).unwrap_or_default(),

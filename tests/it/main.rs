@@ -4,4 +4,12 @@
 
 mod harness;
 mod layering;
+<<<<<<< HEAD
 mod tutorial;
+=======
+mod personas;
+mod policies;
+mod promises;
+mod scenarios;
+mod world;
+>>>>>>> main

@@ -195,7 +195,6 @@ fn dataset(title: &str, description: &str, keywords: &[&str], notes: &[Note]) ->
         title: title.to_owned(),
         description: description.to_owned(),
         keywords: keywords.iter().map(|word| (*word).to_owned()).collect(),
-        language: "fr".to_owned(),
         column_notes: notes.iter().map(note).collect(),
         ..pb::Dataset::default()
     }

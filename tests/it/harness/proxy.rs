@@ -1,0 +1,84 @@
+//! A TCP proxy that can go silent or cut: how a database looks when its machine or network fails.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::watch,
+    task::JoinHandle,
+};
+
+/// What the proxy does with bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// Passes them on.
+    Up,
+    /// Keeps them, and new connections, until it is up again.
+    Silent,
+    /// Ends every connection and accepts none.
+    Cut,
+}
+
+/// A proxy in front of one address. Dropping it ends it.
+pub(crate) struct Proxy {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    link: Arc<watch::Sender<Link>>,
+    task: JoinHandle<()>,
+}
+
+impl Proxy {
+    /// Starts one in front of `upstream`.
+    pub(crate) async fn to(upstream: SocketAddr) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let link = Arc::new(watch::Sender::new(Link::Up));
+        let state = Arc::clone(&link);
+        let task = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                if *state.borrow() != Link::Cut {
+                    tokio::spawn(connect(client, upstream, state.subscribe()));
+                }
+            }
+        });
+        Self { address, link, task }
+    }
+
+    /// Changes what it does, at once.
+    pub(crate) fn set(&self, link: Link) {
+        self.link.send_replace(link);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+        self.link.send_replace(Link::Cut);
+    }
+}
+
+async fn connect(client: TcpStream, upstream: SocketAddr, mut link: watch::Receiver<Link>) {
+    if link.wait_for(|link| *link != Link::Silent).await.is_err() {
+        return;
+    }
+    let Ok(server) = TcpStream::connect(upstream).await else { return };
+    let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+    tokio::select! {
+        () = pass(from_client, to_server, link.clone()) => {}
+        () = pass(from_server, to_client, link.clone()) => {}
+        _ = link.wait_for(|link| *link == Link::Cut) => {}
+    }
+}
+
+async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut link: watch::Receiver<Link>) {
+    let mut buffer = vec![0; 16 * 1024];
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        if link.wait_for(|link| *link == Link::Up).await.is_err() || to.write_all(&buffer[..length]).await.is_err() {
+            return;
+        }
+    }
+}

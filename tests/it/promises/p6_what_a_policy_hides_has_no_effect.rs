@@ -1,0 +1,177 @@
+//! P6: two datasets that differ only in what the policy hides in both answer the same, byte for byte.
+
+use std::fmt::Write as _;
+
+use odh::grpc::pb;
+use tonic::Status;
+
+use crate::{
+    harness::{Hub, on_both_engines},
+    personas::{Answer, Requester},
+    policies::{at_least, only, permit, policy, prefix},
+    world::{self, RESEARCH, World},
+};
+
+on_both_engines!(
+    hidden_rows_values_and_columns_do_not_show_in_any_answer,
+    small_groups_do_not_show_in_any_aggregate,
+    nothing_hidden_shows_in_an_explanation,
+);
+
+/// What the policy lets through is the same in both; what it hides is as different as can be.
+///
+/// Hidden are: rows with a cost below 100, rows of subjects without consent, all of the diagnosis but its first
+/// letter, and the column `secret`.
+fn neighbour(hidden: Hidden) -> String {
+    let mut csv = "pid,commune,age,diagnosis,cost,secret\n".to_owned();
+    for row in 0..400_usize {
+        let number = row % 100;
+        if !world::consented(number) {
+            continue;
+        }
+        let rest = if hidden == Hidden::Plain { "45" } else { "99.9 divide by zero" };
+        let secret = if hidden == Hidden::Plain { 1 } else { 9_000_000_000_i64 - row as i64 };
+        let (pid, place, age, cost) = (world::subject(number), 31_001 + number % 4, 20 + number % 60, 100 + row);
+        writeln!(csv, "{pid},{place},{age},J{rest},{cost},{secret}").unwrap();
+    }
+    for row in 0..if hidden == Hidden::Plain { 10 } else { 300_usize } {
+        // Filtered: extremes that statistics, overflows and casts would betray.
+        let (age, cost) = if hidden == Hidden::Plain { (30, 50) } else { (0, -9_000_000_000_i64 + row as i64) };
+        writeln!(csv, "{},{},{age},ZZ,{cost},7", world::subject(1 + row % 9), 99_000 + row).unwrap();
+        // Without consent.
+        writeln!(csv, "{},{},{age},ZZ,{},7", world::subject(10 * (row % 10)), 98_000 + row, 5_000 + row).unwrap();
+    }
+    csv
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hidden {
+    Plain,
+    Extreme,
+}
+
+/// Answers that must not differ: rows, order, bytes, or the refusal.
+#[derive(Debug, PartialEq, Eq)]
+enum Seen {
+    Answer(Vec<u8>, u64),
+    Refused(i32, String, Vec<u8>),
+}
+
+impl Seen {
+    fn of(answer: Result<Answer, Status>, table: &str) -> Self {
+        let plain = |text: &str| text.replace(table, "chu.near");
+        match answer {
+            Ok(answer) => Self::Answer(answer.ipc, answer.receipt.rows),
+            // A failure has an id of its own; everything else must be the same.
+            Err(status) if crate::personas::reason(&status) == "QUERY_FAILED" => {
+                Self::Refused(status.code().into(), "QUERY_FAILED".to_owned(), Vec::new())
+            }
+            Err(status) => {
+                let details = plain(&String::from_utf8_lossy(status.details())).into_bytes();
+                Self::Refused(status.code().into(), plain(status.message()), details)
+            }
+        }
+    }
+}
+
+async fn hidden_rows_values_and_columns_do_not_show_in_any_answer(hub: &mut Hub) {
+    let world = world::small(hub).await;
+    neighbours(&world, pb::Action::Read, None).await;
+    for sql in [
+        "select * from T order by pid, cost",
+        "select count(*), min(cost), max(cost), min(age), max(age) from T",
+        "select diagnosis, count(*) from T group by diagnosis order by 1",
+        "select commune, count(*) from T group by commune order by 1",
+        "select count(distinct pid), count(distinct commune) from T",
+        "select pid from T where cost < 100",
+        "select count(*) from T where diagnosis like '%divide%'",
+        "select 1 / (age - 0) from T order by 1",
+        "select cast(diagnosis as int) from T",
+        "select cost * 3000000000 from T order by 1",
+        "select sum(cost * 1000000000) from T",
+        "select secret from T",
+        "select max(secret) from T",
+        "select pid from T order by cost limit 3",
+        "select pid, cost from T order by cost desc limit 3 offset 2",
+        "select a.pid from T a join T b on a.pid = b.pid and a.cost < b.cost order by 1 limit 20",
+        "select pid from T where commune > 97999",
+        "select pid, row_number() over (order by cost, pid) from T order by 2",
+        "select avg(cost), stddev(cost) from T",
+    ] {
+        same(&world.requester, sql).await;
+    }
+}
+
+async fn small_groups_do_not_show_in_any_aggregate(hub: &mut Hub) {
+    let world = world::small(hub).await;
+    neighbours(&world, pb::Action::Aggregate, Some(5)).await;
+    for sql in [
+        "select count(*) from T",
+        "select commune, count(*), sum(cost) from T group by commune order by 1",
+        "select age, count(*) from T group by age order by 1",
+        "select commune, min(cost), max(cost) from T group by commune order by 1",
+        "select commune, avg(cost) from T where age > 30 group by commune order by 1",
+        "select count(*) from T where commune >= 98000",
+        "select pid, count(*) from T group by pid",
+        "select pid from T",
+        "select secret, count(*) from T group by secret",
+    ] {
+        same(&world.requester, sql).await;
+    }
+}
+
+async fn nothing_hidden_shows_in_an_explanation(hub: &mut Hub) {
+    let world = world::small(hub).await;
+    neighbours(&world, pb::Action::Read, None).await;
+    let mut seen = Vec::new();
+    for table in TABLES {
+        let explained = world.requester.explain(RESEARCH, &format!("select * from {table}")).await.unwrap();
+        let Some(pb::explain_query_response::Result::Explanation(mut explanation)) = explained.result else {
+            panic!("{explained:?}")
+        };
+        let uses = explanation.datasets[0].dataset_use.as_mut().unwrap();
+        assert_eq!(uses.table, table);
+        *uses = pb::DatasetUse { rule: uses.rule.clone(), legal_basis: uses.legal_basis, ..Default::default() };
+        assert!(!explanation.datasets[0].columns.contains(&"secret".to_owned()));
+        seen.push(explanation);
+    }
+    assert_eq!(seen[0], seen[1]);
+}
+
+const TABLES: [&str; 2] = ["chu.near_plain", "chu.near_extreme"];
+
+/// Both datasets, published under the same rule, with consents and the lab's grants.
+async fn neighbours(world: &World, action: pb::Action, k: Option<u32>) {
+    for (id, hidden) in [("near_plain", Hidden::Plain), ("near_extreme", Hidden::Extreme)] {
+        let steward = &world.steward;
+        steward.create_dataset(id, pb::AccessLevel::Restricted, Some(("pid", "regional"))).await.unwrap();
+        steward.upload(id, neighbour(hidden)).await.unwrap();
+        let rule = pb::Rule {
+            columns: Some(only(&["pid", "commune", "age", "diagnosis", "cost"])),
+            legal_basis: pb::LegalBasis::Consent.into(),
+            how: Some(pb::How {
+                row_filter: Some(at_least("cost", 100)),
+                masks: [("diagnosis".to_owned(), prefix(1))].into(),
+                aggregate_only: k.map(|k| pb::AggregateOnly { k }),
+                ..Default::default()
+            }),
+            ..permit("near", &[action], &[RESEARCH])
+        };
+        steward.publish(policy(&steward.dataset(id), vec![rule])).await.unwrap();
+        let mut consents = "subject,purpose,status\n".to_owned();
+        for number in (0..100).filter(|number| world::consented(*number)) {
+            writeln!(consents, "{},{RESEARCH},given", world::subject(number)).unwrap();
+        }
+        steward.import_consents(id, consents).await.unwrap();
+        let asked = world.requester.request_access(&format!("chu.{id}"), action, RESEARCH).await.unwrap();
+        steward.approve(&asked).await.unwrap();
+    }
+}
+
+async fn same(requester: &Requester, sql: &str) {
+    let mut seen = Vec::new();
+    for table in TABLES {
+        seen.push(Seen::of(requester.query(RESEARCH, &sql.replace("T", table)).await, table));
+    }
+    assert!(seen[0] == seen[1], "`{sql}` tells the neighbours apart: {:?} and {:?}", seen[0], seen[1]);
+}

@@ -1,0 +1,11 @@
+//! Stories of what people do with a hub, and of what they do wrong.
+
+mod enrolment;
+mod errors;
+mod grants;
+mod lists;
+mod operations;
+mod queries;
+mod roles;
+mod tls;
+mod uploads;
