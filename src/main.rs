@@ -12,10 +12,6 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(_) => return ExitCode::FAILURE,
     };
-<<<<<<< HEAD
-    runtime.block_on(odh::cli::run(std::env::args_os().collect::<Vec<_>>()))
-=======
     let arguments: Vec<_> = std::env::args_os().collect();
     runtime.block_on(odh::cli::run(arguments))
->>>>>>> main
 }

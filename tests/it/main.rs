@@ -4,12 +4,9 @@
 
 mod harness;
 mod layering;
-<<<<<<< HEAD
-mod tutorial;
-=======
 mod personas;
 mod policies;
 mod promises;
 mod scenarios;
+mod tutorial;
 mod world;
->>>>>>> main

@@ -102,7 +102,8 @@ fn flatten(object: &Json) -> Vec<(String, &Json)> {
     let mut found = Vec::new();
     let Some(fields) = object.as_object() else { return found };
     for (name, value) in fields {
-        if value.is_object() {
+        // An empty object says something by being there, as the mask `year` does.
+        if value.as_object().is_some_and(|inner| !inner.is_empty()) {
             found.extend(flatten(value).into_iter().map(|(inner, value)| (format!("{name}.{inner}"), value)));
         } else {
             found.push((name.clone(), value));
