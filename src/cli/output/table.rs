@@ -128,10 +128,12 @@ mod tests {
 
     #[test]
     fn one_object_is_shown_field_by_field_with_paths_and_without_what_is_empty() {
-        let object = json!({"name": "participants/chu", "etag": "", "snapshot": {"rows": 3}, "keywords": ["a", "b"]});
+        let object = json!({
+            "name": "participants/chu", "etag": "", "snapshot": {"rows": 3}, "keywords": ["a", "b"], "mask": {"year": {}},
+        });
         let lines: Vec<String> =
             fields(&object, false).lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
-        assert_eq!(lines, ["keywords a, b", "name chu", "snapshot.rows 3"]);
+        assert_eq!(lines, ["keywords a, b", "mask.year {}", "name chu", "snapshot.rows 3"]);
     }
 
     #[test]
