@@ -34,6 +34,10 @@ impl Services {
         if !matches!(denied.error.code(), Code::PermissionDenied | Code::Unauthenticated) {
             return Ok(());
         }
+        // A query that is denied has its own DECISION entry already.
+        if denied.caller.is_some() && denied.call == "QueryService/Execute" {
+            return Ok(());
+        }
         let Some(caller) = denied.caller else {
             self.inner.strangers.count(denied.call, denied.error.reason().name());
             return Ok(());

@@ -31,9 +31,6 @@ pub(super) struct Flags {
     /// A word to find it by; can be repeated.
     #[arg(long = "keyword", value_name = "WORD")]
     keywords: Vec<String>,
-    /// Language of its texts, for example fr.
-    #[arg(long, value_name = "TAG")]
-    language: Option<String>,
     /// Whether no row is about a real person or organisation.
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     synthetic: Option<bool>,
@@ -58,7 +55,6 @@ struct Manifest {
     licence: Option<String>,
     attribution: Option<String>,
     keywords: Option<Vec<String>>,
-    language: Option<String>,
     synthetic: Option<bool>,
     access: Option<String>,
     subject_key: Option<ManifestKey>,
@@ -106,7 +102,6 @@ impl Flags {
         said.licence = self.licence.or(said.licence);
         said.attribution = self.attribution.or(said.attribution);
         said.keywords = Some(self.keywords).filter(|keywords| !keywords.is_empty()).or(said.keywords);
-        said.language = self.language.or(said.language);
         said.synthetic = self.synthetic.or(said.synthetic);
         said.subject_key = key.or(said.subject_key);
         let mut described = said.describe()?;
@@ -126,7 +121,6 @@ impl Manifest {
         described.put("licence", self.licence, |dataset| &mut dataset.licence);
         described.put("attribution", self.attribution, |dataset| &mut dataset.attribution);
         described.put("keywords", self.keywords, |dataset| &mut dataset.keywords);
-        described.put("language", self.language, |dataset| &mut dataset.language);
         described.put("synthetic", self.synthetic, |dataset| &mut dataset.synthetic);
         let level =
             self.access.map(|text| named(&text, "ACCESS_LEVEL_", pb::AccessLevel::from_str_name)).transpose()?;
