@@ -33,10 +33,15 @@ pub(super) async fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
         ("data directory", data_directory(&config.data_dir)),
         ("keys", keys(&config)),
     ];
-    for (name, address) in
-        [("gRPC address", config.listen.grpc), ("HTTPS address", config.listen.https), ("ops address", config.listen.ops)]
-    {
-        checks.push((name, TcpListener::bind(address).map(|_| address.to_string()).map_err(|e| format!("{address}: {e}"))));
+    for (name, address) in [
+        ("gRPC address", config.listen.grpc),
+        ("HTTPS address", config.listen.https),
+        ("ops address", config.listen.ops),
+    ] {
+        checks.push((
+            name,
+            TcpListener::bind(address).map(|_| address.to_string()).map_err(|e| format!("{address}: {e}")),
+        ));
     }
     checks.push(("database", database(&config).await));
     let failures = checks.iter().filter(|(_, found)| found.is_err()).count();
@@ -127,4 +132,19 @@ async fn database(config: &Config) -> Check {
         .map_err(|e| e.message_en())?;
     store.close().await;
     Ok(format!("{} answers, is durable, and its log agrees with the last checkpoint", url.scheme()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_directory_that_is_not_there_yet_will_be_made_where_one_may_write() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(data_directory(&folder.path().join("a/b")).unwrap().contains("will be made"));
+        assert!(data_directory(folder.path()).unwrap().contains("is writable"));
+        // Relative to the working directory, which for tests is the package's.
+        assert!(data_directory(Path::new("odh-data-of-nobody")).unwrap().contains("will be made"));
+        assert!(data_directory(Path::new("/proc/odh")).unwrap_err().contains("/proc"));
+    }
 }
