@@ -33,10 +33,15 @@ pub(super) async fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
         ("data directory", data_directory(&config.data_dir)),
         ("keys", keys(&config)),
     ];
-    for (name, address) in
-        [("gRPC address", config.listen.grpc), ("HTTPS address", config.listen.https), ("ops address", config.listen.ops)]
-    {
-        checks.push((name, TcpListener::bind(address).map(|_| address.to_string()).map_err(|e| format!("{address}: {e}"))));
+    for (name, address) in [
+        ("gRPC address", config.listen.grpc),
+        ("HTTPS address", config.listen.https),
+        ("ops address", config.listen.ops),
+    ] {
+        checks.push((
+            name,
+            TcpListener::bind(address).map(|_| address.to_string()).map_err(|e| format!("{address}: {e}")),
+        ));
     }
     checks.push(("database", database(&config).await));
     let failures = checks.iter().filter(|(_, found)| found.is_err()).count();
@@ -77,7 +82,10 @@ fn configuration(config: &Config) -> Check {
 }
 
 fn data_directory(dir: &Path) -> Check {
-    let place = dir.ancestors().find(|place| place.exists()).unwrap_or(dir);
+    // The last ancestor of a relative path is the empty one, which stands for the working directory.
+    let here = |place: &Path| place.as_os_str().is_empty();
+    let place = dir.ancestors().find(|place| here(place) || place.exists()).unwrap_or(dir);
+    let place = if here(place) { Path::new(".") } else { place };
     let probe = place.join(format!(".odh-doctor-{}", std::process::id()));
     fs::write(&probe, b"probe").map_err(|e| format!("`{}` cannot be written: {e}", place.display()))?;
     fs::remove_file(&probe).map_err(|e| e.to_string())?;
@@ -124,4 +132,19 @@ async fn database(config: &Config) -> Check {
         .map_err(|e| e.message_en())?;
     store.close().await;
     Ok(format!("{} answers, is durable, and its log agrees with the last checkpoint", url.scheme()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_directory_that_is_not_there_yet_will_be_made_where_one_may_write() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(data_directory(&folder.path().join("a/b")).unwrap().contains("will be made"));
+        assert!(data_directory(folder.path()).unwrap().contains("is writable"));
+        // Relative to the working directory, which for tests is the package's.
+        assert!(data_directory(Path::new("odh-data-of-nobody")).unwrap().contains("will be made"));
+        assert!(data_directory(Path::new("/proc/odh")).unwrap_err().contains("/proc"));
+    }
 }

@@ -102,7 +102,8 @@ fn flatten(object: &Json) -> Vec<(String, &Json)> {
     let mut found = Vec::new();
     let Some(fields) = object.as_object() else { return found };
     for (name, value) in fields {
-        if value.is_object() {
+        // An empty object says something by being there, as the mask `year` does.
+        if value.as_object().is_some_and(|inner| !inner.is_empty()) {
             found.extend(flatten(value).into_iter().map(|(inner, value)| (format!("{name}.{inner}"), value)));
         } else {
             found.push((name.clone(), value));
@@ -127,10 +128,12 @@ mod tests {
 
     #[test]
     fn one_object_is_shown_field_by_field_with_paths_and_without_what_is_empty() {
-        let object = json!({"name": "participants/chu", "etag": "", "snapshot": {"rows": 3}, "keywords": ["a", "b"]});
+        let object = json!({
+            "name": "participants/chu", "etag": "", "snapshot": {"rows": 3}, "keywords": ["a", "b"], "mask": {"year": {}},
+        });
         let lines: Vec<String> =
             fields(&object, false).lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
-        assert_eq!(lines, ["keywords a, b", "name chu", "snapshot.rows 3"]);
+        assert_eq!(lines, ["keywords a, b", "mask.year {}", "name chu", "snapshot.rows 3"]);
     }
 
     #[test]
