@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Services, participant::check_text, require_etag};
+use super::{Services, participant::check_text, policy::Question, require_etag};
 use crate::{
     audit::Committed,
     domain::{
