@@ -393,3 +393,26 @@ async fn load_request(tx: &mut crate::store::Tx, id: AccessRequestId, etag: &str
     require_etag(etag, current.revision, &object)?;
     Ok(current)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::RuleTrace;
+
+    #[test]
+    fn of_several_rules_that_permit_the_owner_names_one() {
+        let decision = |outcomes: &[RuleOutcome]| {
+            let rules = outcomes.iter().zip(["rows", "aggregates"]);
+            let trace = rules.map(|(outcome, rule)| RuleTrace {
+                rule: rule.parse().unwrap(),
+                outcome: *outcome,
+                first_failed: None,
+            });
+            Decision { policy: Digest([0; 32]), permit: None, trace: trace.collect() }
+        };
+        assert!(require_one_rule(&decision(&[RuleOutcome::Misses, RuleOutcome::Permits])).is_ok());
+        let error = require_one_rule(&decision(&[RuleOutcome::Permits, RuleOutcome::Permits])).unwrap_err();
+        assert_eq!(error.reason(), Reason::InvalidArgument);
+        assert!(error.message_en().contains("`rows`, `aggregates`"), "{}", error.message_en());
+    }
+}

@@ -126,15 +126,16 @@ impl Hub {
     }
 
     /// Waits until the server ends by itself, which it does not unless it fails.
-    pub(super) async fn ended(&mut self) -> Result<(), Failure> {
+    pub(super) async fn ended(&mut self) -> Failure {
         let ended = (&mut self.server).await;
-        Err(surprise(format_args!("the hub ended: {ended:?}")))
+        surprise(format_args!("the hub ended: {ended:?}"))
     }
 
     /// Lets what runs end, and ends the hub.
     pub(super) async fn stop(self) -> Result<(), Failure> {
         self.stop.cancel();
         if self.server.is_finished() {
+            // It has ended by itself, and that was told.
             return Ok(());
         }
         self.server.await.map_err(|e| surprise(format_args!("the hub did not end: {e}")))?.map_err(Failure::from)

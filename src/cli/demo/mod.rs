@@ -29,7 +29,7 @@ use super::{
 use crate::domain::{Clock as _, RequestId, SystemClock};
 
 /// The fewest rows with which every group of the story is large enough to be shown.
-const FEWEST_ROWS: u32 = 5_000;
+const FEWEST_ROWS: u32 = 20_000;
 
 /// Plays the whole story on a hub of its own: four participants, three datasets, policies, grants, consents, queries,
 /// refusals, revocation and audit.
@@ -62,11 +62,15 @@ pub async fn run(args: Args, out: &mut Out, env: &Env) -> Result<(), Failure> {
         told = Box::pin(tell(&args, &folder, &mut stage, &mut hub, started)) => told,
         () = interrupted() => Err(Failure::new(Exit::Failed, "interrupted", "interrompu")),
     };
-    let stopped = match hub {
-        Some(hub) => hub.stop().await,
-        None => Ok(()),
+    let Some(mut hub) = hub else { return told };
+    let served = match told {
+        Ok(()) if args.serve => tokio::select! {
+            failed = hub.ended() => Err(failed),
+            () = interrupted() => stage.says("The hub ends: what still runs may finish."),
+        },
+        told => told,
     };
-    told.and(stopped)
+    served.and(hub.stop().await)
 }
 
 async fn tell(
@@ -80,19 +84,15 @@ async fn tell(
     stage.says(&format!("Everything happens in {}. Nobody in it exists; the communes do.", folder.path.display()))?;
     let hub = running.insert(Hub::start(args, &folder.path).await?);
     let told = Box::pin(story::play(stage, hub, args.rows)).await?;
-    let steps = format!("{} checks, {} of them refusals", stage.checks(), stage.refusals());
-    if args.serve {
-        let file = Box::pin(manifest::write(stage, hub, &told)).await?;
-        stage.title("The hub goes on")?;
-        stage.says(&format!("gRPC    {}", hub.urls.grpc))?;
-        stage.says(&format!("HTTPS   {}", hub.urls.https))?;
-        stage.says(&format!("health  {}/health/ready", hub.urls.ops))?;
-        stage.says(&format!("clients {}", file.display()))?;
-        stage.end(&format!("{steps}, in {:.1} s. Ctrl-C ends the hub.", started.elapsed().as_secs_f64()))?;
-        hub.ended().await
-    } else {
-        stage.end(&format!("{steps}, in {:.1} s.", started.elapsed().as_secs_f64()))
-    }
+    let clients = if args.serve { Some(Box::pin(manifest::write(stage, hub, &told)).await?) } else { None };
+    let (checks, refusals, took) = (stage.checks(), stage.refusals(), started.elapsed().as_secs_f64());
+    stage.end(&format!("{checks} checks, {refusals} of them refusals, in {took:.1} s."))?;
+    let Some(clients) = clients else { return Ok(()) };
+    stage.title("The hub goes on until Ctrl-C")?;
+    stage.says(&format!("gRPC     {}", hub.urls.grpc))?;
+    stage.says(&format!("HTTPS    {}", hub.urls.https))?;
+    stage.says(&format!("health   {}/health/ready", hub.urls.ops))?;
+    stage.says(&format!("clients  {}", clients.display()))
 }
 
 /// Until the user or the system wants the program to end.
