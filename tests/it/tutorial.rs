@@ -142,3 +142,13 @@ fn blocks_are_found_with_their_lines_and_what_must_be_refused_must_be() {
         assert!(log.contains(said), "{log}");
     }
 }
+
+#[test]
+fn what_a_failed_tutorial_has_started_does_not_outlive_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let blocks = blocks("```sh\nsleep 300 &\necho $! > pid\n```\n```sh\nfalse\n```\n");
+    run(&script(&blocks), folder.path()).unwrap_err();
+    let pid = fs::read_to_string(folder.path().join("pid")).unwrap();
+    let state = fs::read_to_string(format!("/proc/{}/comm", pid.trim())).unwrap_or_default();
+    assert_ne!(state.trim(), "sleep");
+}
