@@ -93,10 +93,10 @@ impl Services {
     async fn decide_ask(&self, caller: &Caller, ask: &Ask) -> Result<()> {
         let dataset = self.dataset(caller, &ask.dataset).await?;
         if dataset.id.owner == caller.participant {
-            return Err(Error::invalid("dataset", "it is your own: no grant is needed"));
+            return Err(no_grant_needed(&dataset.id, "your own"));
         }
         if dataset.access == Access::Open {
-            return Err(Error::invalid("dataset", "it is open: no grant is needed"));
+            return Err(no_grant_needed(&dataset.id, "open"));
         }
         if ask.action == Action::Discover {
             return Err(Error::invalid("action", "a grant is for reading rows or aggregates"));
@@ -347,6 +347,13 @@ impl Services {
         })
         .await
     }
+}
+
+fn no_grant_needed(dataset: &DatasetId, state: &str) -> Error {
+    Error::new(Reason::StateConflict)
+        .with("object", format_args!("dataset `{dataset}`"))
+        .with("state", state)
+        .with("wanted", "restricted and another participant's")
 }
 
 async fn load_request(tx: &mut crate::store::Tx, id: AccessRequestId, etag: &str) -> Result<AccessRequest> {

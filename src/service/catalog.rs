@@ -75,9 +75,7 @@ impl Services {
         let permit = self.authorise(caller, &new.id.owner, Family::Dataset, Act::Create).await?;
         check_text("title", &new.title, 300)?;
         check_text("description", &new.description, 10_000)?;
-        if new.keywords.len() > 50 || new.keywords.iter().any(|word| word.chars().count() > 100) {
-            return Err(Error::invalid("keywords", "more than 50, or one longer than 100 characters"));
-        }
+        check_keywords(&new.keywords)?;
         let dataset = Dataset {
             id: new.id,
             title: new.title,
@@ -184,6 +182,9 @@ impl Services {
         if let Some(title) = &change.title {
             check_text("title", title, 300)?;
         }
+        if let Some(keywords) = &change.keywords {
+            check_keywords(keywords)?;
+        }
         if let Some(description) = &change.description {
             check_text("description", description, 10_000)?;
         }
@@ -285,6 +286,14 @@ impl Services {
     }
 }
 
+/// Refuses too many keywords, and one that is empty or too long.
+fn check_keywords(keywords: &[String]) -> Result<()> {
+    if keywords.len() > 32 {
+        return Err(Error::invalid("keywords", "more than 32"));
+    }
+    keywords.iter().try_for_each(|word| check_text("keywords", word, 64))
+}
+
 /// A file that is deleted unless the upload became a snapshot.
 #[derive(Debug)]
 struct Part(PathBuf);
@@ -342,7 +351,8 @@ impl Upload {
             ingest::ingest(Source { path: &source, format }, &instructions, known, &object, &mut |_| {})
         })
         .await
-        .map_err(|e| Error::internal(format_args!("ingest: {e}")))??;
+        .map_err(|e| Error::internal(format_args!("ingest: {e}")))?
+        .map_err(|e| if e.reason() == Reason::ColumnUnknown { e.with("dataset", &id) } else { e })?;
         let kept = Part(target);
         if self.announced.is_some_and(|announced| announced != ingested.source_digest) {
             return Err(Error::new(Reason::UploadDigestMismatch));

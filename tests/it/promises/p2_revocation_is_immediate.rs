@@ -78,7 +78,7 @@ async fn a_suspended_participant_is_refused_at_the_next_call(hub: &mut Hub) {
     let world = world::small(hub).await;
     world.operator.suspend("lab").await;
     refused(world.requester.query(RESEARCH, COUNT).await, Code::PermissionDenied, "PARTICIPANT_NOT_ACTIVE");
-    world.requester.who_am_i().await.unwrap();
+    refused(world.requester.who_am_i().await, Code::PermissionDenied, "PARTICIPANT_NOT_ACTIVE");
     let approve = pb::ApproveParticipantRequest { name: world.lab.parent(), ..Default::default() };
     world.operator.client.participants().approve_participant(approve).await.unwrap();
     world.requester.query(RESEARCH, COUNT).await.unwrap();

@@ -53,23 +53,20 @@ enum Hidden {
 /// Answers that must not differ: rows, order, bytes, or the refusal.
 #[derive(Debug, PartialEq, Eq)]
 enum Seen {
-    Answer(Vec<u8>, u64),
-    Refused(i32, String, Vec<u8>),
+    Answer(Vec<Vec<String>>, Vec<u8>),
+    Refused(String),
 }
 
 impl Seen {
     fn of(answer: Result<Answer, Status>, table: &str) -> Self {
         let plain = |text: &str| text.replace(table, "chu.near");
         match answer {
-            Ok(answer) => Self::Answer(answer.ipc, answer.receipt.rows),
+            Ok(answer) => Self::Answer(answer.rows(), answer.ipc),
             // A failure has an id of its own; everything else must be the same.
             Err(status) if crate::personas::reason(&status) == "QUERY_FAILED" => {
-                Self::Refused(status.code().into(), "QUERY_FAILED".to_owned(), Vec::new())
+                Self::Refused("QUERY_FAILED".to_owned())
             }
-            Err(status) => {
-                let details = plain(&String::from_utf8_lossy(status.details())).into_bytes();
-                Self::Refused(status.code().into(), plain(status.message()), details)
-            }
+            Err(status) => Self::Refused(plain(&crate::personas::all_of(&status))),
         }
     }
 }
@@ -144,7 +141,7 @@ const TABLES: [&str; 2] = ["chu.near_plain", "chu.near_extreme"];
 async fn neighbours(world: &World, action: pb::Action, k: Option<u32>) {
     for (id, hidden) in [("near_plain", Hidden::Plain), ("near_extreme", Hidden::Extreme)] {
         let steward = &world.steward;
-        steward.create_dataset(id, pb::AccessLevel::Restricted, Some(("pid", "regional"))).await.unwrap();
+        steward.create_noted(id, &[("commune", pb::ColumnRole::Key), ("age", pb::ColumnRole::Dimension)]).await;
         steward.upload(id, neighbour(hidden)).await.unwrap();
         let rule = pb::Rule {
             columns: Some(only(&["pid", "commune", "age", "diagnosis", "cost"])),

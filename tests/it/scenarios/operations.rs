@@ -31,7 +31,7 @@ async fn probes_and_metrics_answer_on_the_ops_listener(hub: &mut Hub) {
     let (status, metrics) = raw::get(&format!("{ops}/metrics")).await.unwrap();
     assert_eq!(status, 200);
     assert!(metrics.ends_with("# EOF\n"));
-    for line in ["QueryService/Execute", "audit"] {
+    for line in ["QueryService\",method=\"Execute\"", "odh_audit"] {
         assert!(metrics.contains(line), "`{line}` in {metrics}");
     }
     assert_eq!(raw::get(&format!("{ops}/")).await.unwrap().0, 404);
