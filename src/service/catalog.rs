@@ -4,7 +4,12 @@ use std::path::PathBuf;
 
 use tokio::io::AsyncWriteExt as _;
 
-use super::{Services, participant::check_text, policy::Question, require_etag};
+use super::{
+    Services,
+    participant::{check_keywords, check_text},
+    policy::Question,
+    require_etag,
+};
 use crate::{
     audit::Committed,
     domain::{
@@ -179,15 +184,9 @@ impl Services {
             .authorise(caller, &id.owner, Family::Dataset, Act::Update)
             .await
             .map_err(|e| Self::hide(e, caller, id))?;
-        if let Some(title) = &change.title {
-            check_text("title", title, 300)?;
-        }
-        if let Some(keywords) = &change.keywords {
-            check_keywords(keywords)?;
-        }
-        if let Some(description) = &change.description {
-            check_text("description", description, 10_000)?;
-        }
+        change.title.iter().try_for_each(|title| check_text("title", title, 300))?;
+        change.description.iter().try_for_each(|text| check_text("description", text, 10_000))?;
+        change.keywords.iter().try_for_each(|keywords| check_keywords(keywords))?;
         let entry = EntryDraft::by(EntryKind::DatasetUpdated, caller).about(id);
         self.change_dataset(&permit, id, etag, entry, move |dataset| {
             Ok(Dataset {
@@ -286,14 +285,6 @@ impl Services {
     }
 }
 
-/// Refuses too many keywords, and one that is empty or too long.
-fn check_keywords(keywords: &[String]) -> Result<()> {
-    if keywords.len() > 32 {
-        return Err(Error::invalid("keywords", "more than 32"));
-    }
-    keywords.iter().try_for_each(|word| check_text("keywords", word, 64))
-}
-
 /// A file that is deleted unless the upload became a snapshot.
 #[derive(Debug)]
 struct Part(PathBuf);
@@ -337,23 +328,23 @@ impl Upload {
         let id = self.dataset.id.clone();
         let known = dataset::subjects(&mut services.read().await?, &id).await?;
         let first_new = u32::try_from(known.len()).unwrap_or(u32::MAX);
-        let target = services.object_path(self.snapshot);
         let limits = Limits {
             max_bytes: services.settings().upload_bytes.saturating_mul(20),
             max_rows: services.settings().upload_rows,
             ..Limits::default()
         };
         let (source, format, dataset) = (self.path.0.clone(), self.format, self.dataset.clone());
-        let object = target.clone();
-        let ingested: Ingested = tokio::task::spawn_blocking(move || {
+        // Goes with the work: nobody may be there any more when it ends.
+        let kept = Part(services.object_path(self.snapshot));
+        let (ingested, kept): (Ingested, Part) = tokio::task::spawn_blocking(move || {
             let instructions =
                 Instructions { subject_key: dataset.subject_key.as_ref(), notes: &dataset.column_notes, limits };
-            ingest::ingest(Source { path: &source, format }, &instructions, known, &object, &mut |_| {})
+            ingest::ingest(Source { path: &source, format }, &instructions, known, &kept.0, &mut |_| {})
+                .map(|ingested| (ingested, kept))
         })
         .await
         .map_err(|e| Error::internal(format_args!("ingest: {e}")))?
         .map_err(|e| if e.reason() == Reason::ColumnUnknown { e.with("dataset", &id) } else { e })?;
-        let kept = Part(target);
         if self.announced.is_some_and(|announced| announced != ingested.source_digest) {
             return Err(Error::new(Reason::UploadDigestMismatch));
         }

@@ -247,10 +247,8 @@ impl Services {
         drop(tx);
         // Whoever may have a certificate renewed may give it up.
         let act = if holder.id == caller.member { Act::Renew } else { Act::Revoke };
-        let permit = self
-            .authorise(caller, &holder.participant, Family::Certificate, act)
-            .await
-            .map_err(|_| not_found())?;
+        let permit =
+            self.authorise(caller, &holder.participant, Family::Certificate, act).await.map_err(|_| not_found())?;
         let now = self.now();
         let entry = EntryDraft::by(EntryKind::CertificateRevoked, caller)
             .concerning(&holder.participant)

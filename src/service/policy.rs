@@ -4,8 +4,8 @@ use super::{Services, participant::check_text, require_etag};
 use crate::{
     audit::Committed,
     domain::{
-        Action, Ask, Caller, Columns, Dataset, DatasetId, Decision, EntryDraft, EntryKind, Name, Page, PageRequest, Policy,
-        PolicyState, PolicyVersion, Purpose, PurposeSlug,
+        Action, Ask, Caller, Columns, Dataset, DatasetId, Decision, EntryDraft, EntryKind, Name, Page, PageRequest,
+        Policy, PolicyState, PolicyVersion, Purpose, PurposeSlug,
     },
     error::{Error, Reason, Result},
     policy::{self as engine, Act, Attributes, Covered, Family, Finding, Severity},
@@ -280,8 +280,7 @@ impl Services {
         version: &PolicyVersion,
         ask: &Ask,
     ) -> Result<Decision> {
-        let question =
-            |columns, rule| Question { action: ask.action, purpose: Some(&ask.purpose), columns, rule };
+        let question = |columns, rule| Question { action: ask.action, purpose: Some(&ask.purpose), columns, rule };
         if !ask.columns.is_all() {
             return self.decide_use(caller, dataset, version, &question(&ask.columns, None));
         }

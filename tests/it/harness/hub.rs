@@ -59,8 +59,7 @@ impl Hub {
         let listeners = Listeners::bind(&self.config.listen).await?;
         let addresses = listeners.addresses()?;
         let metrics = Arc::new(Metrics::new(grpc::paths()));
-        let app =
-            App::open(self.config.clone(), addresses.https, operator(), Arc::new(SystemClock), metrics).await?;
+        let app = App::open(self.config.clone(), addresses.https, operator(), Arc::new(SystemClock), metrics).await?;
         self.operator_token = app.operator_token.clone().or_else(|| self.operator_token.take());
         let services = app.services.clone();
         let site = Site {

@@ -86,7 +86,8 @@ async fn grants_requests_members_and_policies_of_others_do_not_exist(hub: &mut H
     let member = |name: String| pb::GetMemberRequest { name };
     let participants = other.client.participants();
     let there = participants.clone().get_member(member(world.requester.name.clone())).await.unwrap_err();
-    let nowhere = participants.clone().get_member(member(format!("participants/lab/members/{NOBODY}"))).await.unwrap_err();
+    let nowhere =
+        participants.clone().get_member(member(format!("participants/lab/members/{NOBODY}"))).await.unwrap_err();
     alike(&there, id(&world.requester.name), &nowhere, NOBODY);
 
     let fingerprint = world.requester.who_am_i().await.unwrap().certificate_fingerprint;

@@ -96,11 +96,8 @@ async fn a_certificate_request_that_is_none_uses_no_token_up(hub: &mut Hub) {
     forged[middle] = if forged[middle] == b'A' { b'B' } else { b'A' };
     let key = P256Key::generate().unwrap().to_pem().as_bytes().to_vec();
     for csr in [Vec::new(), b"no pem".to_vec(), forged, key, vec![b'x'; 20_000], vec![0xff, 0xfe]] {
-        let request = pb::EnrolMemberRequest {
-            enrolment_token: token.clone(),
-            csr_pem: csr.into(),
-            request_id: String::new(),
-        };
+        let request =
+            pb::EnrolMemberRequest { enrolment_token: token.clone(), csr_pem: csr.into(), request_id: String::new() };
         let answer = stranger.client.participants().enrol_member(request).await;
         assert_eq!(answer.unwrap_err().code(), Code::InvalidArgument);
     }
@@ -215,8 +212,7 @@ async fn an_act_signed_by_another_key_is_refused(hub: &mut Hub) {
         admin.sign("policy.publish", &charter.digest),
         admin.sign("charter.sign", "sha256:00"),
     ] {
-        let request =
-            pb::SignCharterRequest { digest: charter.digest.clone(), signature, request_id: String::new() };
+        let request = pb::SignCharterRequest { digest: charter.digest.clone(), signature, request_id: String::new() };
         refused(admin.client.participants().sign_charter(request).await, Code::InvalidArgument, "SIGNATURE_INVALID");
     }
 }
