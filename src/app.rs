@@ -7,12 +7,15 @@ use std::{
     sync::Arc,
 };
 
+use tokio_util::sync::CancellationToken;
+
 use crate::{
     config::Config,
     domain::{Clock, ParticipantId},
     error::{Error, Reason, Result},
     policy::{HubPolicy, UsagePolicies, vocabulary},
     query::{Engine, EngineConfig},
+    server::{self, Listeners},
     service::{Inner, OperatorIdentity, Services, Settings, Slots, Strangers},
     store::{Store, StoreConfig, WriterConfig, WriterMetrics, member},
     telemetry::Metrics,
@@ -34,7 +37,7 @@ pub struct App {
     /// The one-time token of the first operator, if this start has made the hub.
     pub operator_token: Option<String>,
     /// Keeps a second server off the same directory.
-    pub lock: File,
+    lock: File,
 }
 
 impl App {
@@ -95,6 +98,12 @@ impl App {
             );
         }
         Ok(Self { config, services, metrics, operator_token, lock: dirs.lock })
+    }
+
+    /// Serves on `listeners` until `shutdown` is cancelled and what runs has ended.
+    pub async fn serve(self, listeners: Listeners, shutdown: CancellationToken) -> Result<()> {
+        server::run(&self.config, &self.services, &self.metrics, listeners, shutdown).await?;
+        self.lock.unlock().map_err(Error::internal)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Serving: three listeners over one [`App`], limits set by hand, and an end that loses nothing.
+//! Serving: three listeners over the use cases, limits set by hand, and an end that loses nothing.
 //!
 //! gRPC over mutual TLS; public HTTPS; operations on loopback. tonic's defaults allow any number of streams and
 //! unbounded answers, and its TLS resumes a session without asking for the certificate again: both are replaced.
@@ -15,7 +15,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    app::App,
+    config::Config,
     error::{Error, Result},
     grpc,
     http::{OpsState, Phase, ops_router, public_router, serve_plain},
@@ -70,10 +70,15 @@ async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener> {
 }
 
 /// Serves until `shutdown` is cancelled, then lets what runs end, for the configured time at most.
-pub async fn run(app: App, listeners: Listeners, shutdown: CancellationToken) -> Result<()> {
-    let App { config, services, metrics, lock, .. } = &app;
+pub async fn run(
+    config: &Config,
+    services: &Services,
+    metrics: &Arc<Metrics>,
+    listeners: Listeners,
+    shutdown: CancellationToken,
+) -> Result<()> {
     let names = &config.tls.names;
-    let tls = Tls::new(&services.clone(), names, config.tls.require_client_certificate)?;
+    let tls = Tls::new(services, names, config.tls.require_client_certificate)?;
     let limits = AcceptLimits {
         handshake_timeout: config.tls.handshake_timeout,
         connections: config.tls.max_connections,
@@ -121,7 +126,6 @@ pub async fn run(app: App, listeners: Listeners, shutdown: CancellationToken) ->
         tracing::warn!(%error, "the last denials of strangers were not logged");
     }
     services.close().await;
-    lock.unlock().map_err(Error::internal)?;
     failed.unwrap_or(Ok(()))
 }
 

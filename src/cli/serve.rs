@@ -16,7 +16,7 @@ use crate::{
     domain::{ParticipantId, Siren, SystemClock},
     error::{Error, Result},
     grpc,
-    server::{self, Listeners},
+    server::{Addresses, Listeners},
     service::OperatorIdentity,
     telemetry::{self, Metrics},
 };
@@ -60,13 +60,13 @@ pub(super) async fn run(args: Args, out: &mut Out) -> Result<(), Failure> {
     announce(args.ready_json, &app, &addresses, &token_file, &ca_file, out)?;
     let shutdown = CancellationToken::new();
     tokio::spawn(end_on_signal(shutdown.clone()));
-    Ok(server::run(app, listeners, shutdown).await?)
+    Ok(app.serve(listeners, shutdown).await?)
 }
 
 fn announce(
     ready_json: bool,
     app: &App,
-    addresses: &server::Addresses,
+    addresses: &Addresses,
     token_file: &Path,
     ca_file: &Path,
     out: &mut Out,

@@ -177,10 +177,10 @@ impl EntryDraft {
         self
     }
 
-    /// Adds a value of which only a commitment is logged.
+    /// Adds a value of which only a commitment is logged. A NUL becomes U+FFFD: no database keeps it as text.
     #[must_use]
     pub fn secret(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.secrets.push((name, value.into()));
+        self.secrets.push((name, value.into().replace('\0', "\u{fffd}")));
         self
     }
 }

@@ -25,8 +25,7 @@ const MOST_PAGES: usize = 20;
 /// What `update_mask` may name; `*` stands for all of it.
 const CHANGEABLE: [&str; 5] = ["title", "description", "licence", "attribution", "keywords"];
 /// Fields of a filter.
-const FIELDS: [&str; 7] =
-    ["state", "access_level", "licence", "pseudonym_namespace", "synthetic", "keyword", "column"];
+const FIELDS: [&str; 7] = ["state", "access_level", "licence", "pseudonym_namespace", "synthetic", "keyword", "column"];
 
 /// The service.
 #[derive(Debug)]

@@ -76,7 +76,12 @@ async fn next<M: UploadMessage>(stream: &mut Streaming<M>) -> Result<Option<Part
             _ => Error::new(Reason::DeadlineExceeded),
         })?;
     match message {
-        None => Ok(None),
+        None => {
+            // A stream that its caller has reset looks like one that has ended. Waiting once lets the transport see the
+            // reset and drop this call, so that half a file is never taken for a whole one.
+            tokio::task::yield_now().await;
+            Ok(None)
+        }
         Some(message) => message.part().map(Some).ok_or_else(|| Error::invalid("part", "it is required")),
     }
 }

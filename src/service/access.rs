@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Services, participant::check_text, policy::Question, require_etag};
+use super::{Services, participant::check_text, require_etag};
 use crate::{
     audit::Committed,
     domain::{
         Access, AccessRequest, AccessRequestId, AccessRequestState, Action, Ask, Caller, Columns, DatasetId, Decision,
-        Digest, EntryDraft, EntryKind, Grant, GrantId, GrantState, Name, Page, PageRequest, PurposeSlug, RuleOutcome,
+        Digest, EntryDraft, EntryKind, Grant, GrantId, GrantState, Name, Page, PageRequest, PurposeSlug,
     },
     error::{Error, Reason, Result},
     policy::{Act, Family, Permit, explain},
@@ -68,7 +68,7 @@ impl Services {
             columns: new.columns,
             duration_seconds: new.duration.as_secs(),
         };
-        self.decide_ask(caller, &ask).await?;
+        self.require_permitted(caller, &ask).await?;
         let request = AccessRequest {
             id: AccessRequestId::generate(self.now()),
             requester: caller.participant.clone(),
@@ -99,13 +99,13 @@ impl Services {
     }
 
     /// Refuses an ask that the policy in force does not permit, for the reason it gives.
-    async fn decide_ask(&self, caller: &Caller, ask: &Ask) -> Result<()> {
+    async fn require_permitted(&self, caller: &Caller, ask: &Ask) -> Result<()> {
         let dataset = self.dataset(caller, &ask.dataset).await?;
         if dataset.id.owner == caller.participant {
-            return Err(Error::invalid("dataset", "it is your own: no grant is needed"));
+            return Err(no_grant_needed(&dataset.id, "your own"));
         }
         if dataset.access == Access::Open {
-            return Err(Error::invalid("dataset", "it is open: no grant is needed"));
+            return Err(no_grant_needed(&dataset.id, "open"));
         }
         if ask.action == Action::Discover {
             return Err(Error::invalid("action", "a grant is for reading rows or aggregates"));
@@ -116,8 +116,10 @@ impl Services {
             return Err(Error::new(Reason::ColumnUnknown).with("dataset", &dataset.id).with("column", unknown));
         }
         let version = self.policy(caller, &ask.dataset, None).await?;
-        let decision = self.decide_ask_under(caller, &dataset, &version, ask)?;
-        if decision.permit.is_some() { Ok(()) } else { Err(explain::refusal(&decision, &version.policy)) }
+        match self.decide_ask(caller, &dataset, &version, ask, None)?.first() {
+            Some(decision) if decision.permit.is_none() => Err(explain::refusal(decision, &version.policy)),
+            _ => Ok(()),
+        }
     }
 
     /// A request that the caller's participant is a party of.
@@ -204,21 +206,9 @@ impl Services {
         let version = policy::in_force(&mut tx, &dataset.id).await?.ok_or_else(not_found)?;
         let requester = self.standing(&mut tx, request).await?;
         drop(tx);
-        let decision = match rule {
-            // One for every column is for those of the rule that the owner names.
-            Some(named) => {
-                let of_rule = version.policy.rule(named.as_str()).map(|rule| &rule.columns);
-                let columns = of_rule.filter(|_| request.ask.columns.is_all()).unwrap_or(&request.ask.columns);
-                let question =
-                    Question { action: request.ask.action, purpose: Some(&request.ask.purpose), columns, rule };
-                self.decide_use(&requester, &dataset, &version, &question)?
-            }
-            None => self.decide_ask_under(&requester, &dataset, &version, &request.ask)?,
-        };
+        let decisions = self.decide_ask(&requester, &dataset, &version, &request.ask, rule)?;
+        let decision = the_one(decisions)?;
         let permit = decision.permit.clone().ok_or_else(|| explain::refusal(&decision, &version.policy))?;
-        if rule.is_none() {
-            require_one_rule(&decision)?;
-        }
         let rule = version.policy.rule(permit.rule.as_str()).ok_or_else(not_found)?;
         let now = self.now();
         let mut grant = Grant {
@@ -377,14 +367,21 @@ impl Services {
     }
 }
 
+fn no_grant_needed(dataset: &DatasetId, state: &str) -> Error {
+    Error::new(Reason::StateConflict)
+        .with("object", format_args!("dataset `{dataset}`"))
+        .with("state", state)
+        .with("wanted", "restricted and another participant's")
+}
+
 /// Rules differ in what they oblige to, so the hub does not choose among several: the owner names one.
-fn require_one_rule(decision: &Decision) -> Result<()> {
-    let permits = decision.trace.iter().filter(|trace| trace.outcome == RuleOutcome::Permits);
-    let names: Vec<String> = permits.map(|trace| format!("`{}`", trace.rule)).collect();
-    if names.len() < 2 {
-        return Ok(());
+fn the_one(mut decisions: Vec<Decision>) -> Result<Decision> {
+    let names = decisions.iter().filter_map(|decision| decision.permit.as_ref()).map(|permit| format!("`{}`", permit.rule));
+    let names: Vec<String> = names.collect();
+    match (decisions.pop(), names.len()) {
+        (Some(decision), 0 | 1) => Ok(decision),
+        _ => Err(Error::invalid("rule", format_args!("several rules permit this, name one: {}", names.join(", ")))),
     }
-    Err(Error::invalid("rule", format_args!("several rules permit this, name one: {}", names.join(", "))))
 }
 
 async fn load_request(tx: &mut crate::store::Tx, id: AccessRequestId, etag: &str) -> Result<AccessRequest> {
@@ -397,21 +394,22 @@ async fn load_request(tx: &mut crate::store::Tx, id: AccessRequestId, etag: &str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::RuleTrace;
+    use crate::domain::{How, LegalBasis, Permit};
 
     #[test]
-    fn of_several_rules_that_permit_the_owner_names_one() {
-        let decision = |outcomes: &[RuleOutcome]| {
-            let rules = outcomes.iter().zip(["rows", "aggregates"]);
-            let trace = rules.map(|(outcome, rule)| RuleTrace {
+    fn of_several_rules_the_owner_names_one() {
+        let permitted_by = |rule: &str| Decision {
+            policy: Digest([0; 32]),
+            permit: Some(Permit {
                 rule: rule.parse().unwrap(),
-                outcome: *outcome,
-                first_failed: None,
-            });
-            Decision { policy: Digest([0; 32]), permit: None, trace: trace.collect() }
+                how: How::default(),
+                duties: Vec::new(),
+                legal_basis: LegalBasis::NotPersonal,
+            }),
+            trace: Vec::new(),
         };
-        assert!(require_one_rule(&decision(&[RuleOutcome::Misses, RuleOutcome::Permits])).is_ok());
-        let error = require_one_rule(&decision(&[RuleOutcome::Permits, RuleOutcome::Permits])).unwrap_err();
+        assert!(the_one(vec![permitted_by("rows")]).is_ok());
+        let error = the_one(vec![permitted_by("rows"), permitted_by("aggregates")]).unwrap_err();
         assert_eq!(error.reason(), Reason::InvalidArgument);
         assert!(error.message_en().contains("`rows`, `aggregates`"), "{}", error.message_en());
     }

@@ -4,7 +4,12 @@ use std::path::PathBuf;
 
 use tokio::io::AsyncWriteExt as _;
 
-use super::{Services, participant::check_text, policy::Question, require_etag};
+use super::{
+    Services,
+    participant::{check_keywords, check_text},
+    policy::Question,
+    require_etag,
+};
 use crate::{
     audit::Committed,
     domain::{
@@ -75,9 +80,7 @@ impl Services {
         let permit = self.authorise(caller, &new.id.owner, Family::Dataset, Act::Create).await?;
         check_text("title", &new.title, 300)?;
         check_text("description", &new.description, 10_000)?;
-        if new.keywords.len() > 50 || new.keywords.iter().any(|word| word.chars().count() > 100) {
-            return Err(Error::invalid("keywords", "more than 50, or one longer than 100 characters"));
-        }
+        check_keywords(&new.keywords)?;
         let dataset = Dataset {
             id: new.id,
             title: new.title,
@@ -181,12 +184,9 @@ impl Services {
             .authorise(caller, &id.owner, Family::Dataset, Act::Update)
             .await
             .map_err(|e| Self::hide(e, caller, id))?;
-        if let Some(title) = &change.title {
-            check_text("title", title, 300)?;
-        }
-        if let Some(description) = &change.description {
-            check_text("description", description, 10_000)?;
-        }
+        change.title.iter().try_for_each(|title| check_text("title", title, 300))?;
+        change.description.iter().try_for_each(|text| check_text("description", text, 10_000))?;
+        change.keywords.iter().try_for_each(|keywords| check_keywords(keywords))?;
         let entry = EntryDraft::by(EntryKind::DatasetUpdated, caller).about(id);
         self.change_dataset(&permit, id, etag, entry, move |dataset| {
             Ok(Dataset {
@@ -328,22 +328,23 @@ impl Upload {
         let id = self.dataset.id.clone();
         let known = dataset::subjects(&mut services.read().await?, &id).await?;
         let first_new = u32::try_from(known.len()).unwrap_or(u32::MAX);
-        let target = services.object_path(self.snapshot);
         let limits = Limits {
             max_bytes: services.settings().upload_bytes.saturating_mul(20),
             max_rows: services.settings().upload_rows,
             ..Limits::default()
         };
         let (source, format, dataset) = (self.path.0.clone(), self.format, self.dataset.clone());
-        let object = target.clone();
-        let ingested: Ingested = tokio::task::spawn_blocking(move || {
+        // Goes with the work: nobody may be there any more when it ends.
+        let kept = Part(services.object_path(self.snapshot));
+        let (ingested, kept): (Ingested, Part) = tokio::task::spawn_blocking(move || {
             let instructions =
                 Instructions { subject_key: dataset.subject_key.as_ref(), notes: &dataset.column_notes, limits };
-            ingest::ingest(Source { path: &source, format }, &instructions, known, &object, &mut |_| {})
+            ingest::ingest(Source { path: &source, format }, &instructions, known, &kept.0, &mut |_| {})
+                .map(|ingested| (ingested, kept))
         })
         .await
-        .map_err(|e| Error::internal(format_args!("ingest: {e}")))??;
-        let kept = Part(target);
+        .map_err(|e| Error::internal(format_args!("ingest: {e}")))?
+        .map_err(|e| if e.reason() == Reason::ColumnUnknown { e.with("dataset", &id) } else { e })?;
         if self.announced.is_some_and(|announced| announced != ingested.source_digest) {
             return Err(Error::new(Reason::UploadDigestMismatch));
         }

@@ -276,3 +276,11 @@ pub(super) fn check_text(field: &'static str, text: &str, most: usize) -> Result
     }
     Ok(())
 }
+
+/// Refuses too many keywords, and one that is empty or too long.
+pub(super) fn check_keywords(keywords: &[String]) -> Result<()> {
+    if keywords.len() > 32 {
+        return Err(Error::invalid("keywords", "more than 32"));
+    }
+    keywords.iter().try_for_each(|word| check_text("keywords", word, 64))
+}

@@ -4,8 +4,8 @@ use super::{Services, participant::check_text, require_etag};
 use crate::{
     audit::Committed,
     domain::{
-        Action, Ask, Caller, Columns, Dataset, DatasetId, Decision, EntryDraft, EntryKind, Name, Page, PageRequest, Policy,
-        PolicyState, PolicyVersion, Purpose, PurposeSlug,
+        Action, Ask, Caller, Columns, Dataset, DatasetId, Decision, EntryDraft, EntryKind, Name, Page, PageRequest,
+        Policy, PolicyState, PolicyVersion, Purpose, PurposeSlug,
     },
     error::{Error, Reason, Result},
     policy::{self as engine, Act, Attributes, Covered, Family, Finding, Severity},
@@ -272,28 +272,38 @@ impl Services {
         Ok((decision, version.policy))
     }
 
-    /// What a version says about an ask. One for every column is for those of the rule that permits it.
-    pub(super) fn decide_ask_under(
+    /// What the rules of a version say about an ask, one decision each: those that permit it, or else the first denial.
+    ///
+    /// An ask for every column is for those of the rule. Rules that name the action itself come before rules that only
+    /// imply it, so that an ask for aggregates is not granted under a rule for rows if there is one for aggregates.
+    pub(super) fn decide_ask(
         &self,
         caller: &Caller,
         dataset: &Dataset,
         version: &PolicyVersion,
         ask: &Ask,
-    ) -> Result<Decision> {
-        let question =
-            |columns, rule| Question { action: ask.action, purpose: Some(&ask.purpose), columns, rule };
-        if !ask.columns.is_all() {
-            return self.decide_use(caller, dataset, version, &question(&ask.columns, None));
-        }
-        let mut denial = None;
-        for rule in version.policy.rules.iter().filter(|rule| rule.actions.contains(&ask.action)) {
-            let decision = self.decide_use(caller, dataset, version, &question(&rule.columns, Some(&rule.id)))?;
-            if decision.permit.is_some() {
-                return Ok(decision);
+        named: Option<&Name>,
+    ) -> Result<Vec<Decision>> {
+        let (mut exact, mut implied, mut denial) = (Vec::new(), Vec::new(), None);
+        for rule in version.policy.rules.iter().filter(|rule| named.is_none_or(|named| *named == rule.id)) {
+            let columns = if ask.columns.is_all() { &rule.columns } else { &ask.columns };
+            let question =
+                Question { action: ask.action, purpose: Some(&ask.purpose), columns, rule: Some(&rule.id) };
+            let decision = self.decide_use(caller, dataset, version, &question)?;
+            match (&decision.permit, rule.actions.contains(&ask.action)) {
+                (Some(_), true) => exact.push(decision),
+                (Some(_), false) => implied.push(decision),
+                (None, _) => {
+                    denial.get_or_insert(decision);
+                }
             }
-            denial.get_or_insert(decision);
         }
-        denial.map_or_else(|| self.decide_use(caller, dataset, version, &question(&ask.columns, None)), Ok)
+        let permits = if exact.is_empty() { implied } else { exact };
+        if !permits.is_empty() {
+            return Ok(permits);
+        }
+        let none = Decision { policy: version.digest, permit: None, trace: Vec::new() };
+        Ok(vec![denial.unwrap_or(none)])
     }
 
     /// Asks a version's compiled rules.

@@ -60,7 +60,8 @@ impl Engine {
             _ => url.to_owned(),
         };
         let pool = options
-            .acquire_timeout(std::time::Duration::from_secs(5))
+            // P7: nobody waits longer for a database that does not answer.
+            .acquire_timeout(std::time::Duration::from_secs(2))
             .after_connect(move |conn, _| Box::pin(self.prepare(conn)))
             .connect(&url)
             .await

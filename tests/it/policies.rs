@@ -48,7 +48,9 @@ pub(crate) fn permit(id: &str, actions: &[pb::Action], purposes: &[&str]) -> pb:
 
 /// These columns.
 pub(crate) fn only(names: &[&str]) -> pb::Columns {
-    let names = names.iter().map(|&name| name.to_owned()).collect();
+    // The canonical form of a set.
+    let names = names.iter().map(|&name| name.to_owned()).collect::<std::collections::BTreeSet<_>>();
+    let names = names.into_iter().collect();
     pb::Columns { selection: Some(pb::columns::Selection::Only(pb::ColumnNames { names })) }
 }
 

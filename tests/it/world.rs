@@ -56,7 +56,7 @@ pub(crate) async fn small(hub: &mut Hub) -> World {
     let lab = operator.welcome("lab", pb::ParticipantKind::Lab).await;
     let requester = lab.requester().await;
 
-    steward.create_dataset("stays", pb::AccessLevel::Restricted, Some(("pid", "regional"))).await.unwrap();
+    steward.create_noted("stays", &[("commune", pb::ColumnRole::Key), ("age", pb::ColumnRole::Dimension)]).await;
     steward.upload("stays", stays()).await.unwrap();
     let policy = steward.publish(stays_policy(&steward.dataset("stays"))).await.unwrap();
     steward.import_consents("stays", consents()).await.unwrap();

@@ -24,7 +24,7 @@ use crate::{
     config::{Config, SecretUrl},
     domain::SystemClock,
     error::Result as HubResult,
-    server::{self, Listeners},
+    server::Listeners,
     service::OperatorIdentity,
     telemetry::Metrics,
     trust::tls::{Connector, client_config},
@@ -96,7 +96,7 @@ impl Hub {
         let ca = dir.join("ca.pem");
         files::write_public(&ca, ca_pem.as_bytes())?;
         let stop = CancellationToken::new();
-        let server = tokio::spawn(Box::pin(server::run(app, listeners, stop.clone())));
+        let server = tokio::spawn(Box::pin(app.serve(listeners, stop.clone())));
         Ok(Self { id: HUB_ID.to_owned(), dir: dir.to_owned(), urls, ca_pem, ca, operator_token, stop, server })
     }
 

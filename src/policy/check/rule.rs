@@ -20,6 +20,13 @@ impl Checker<'_> {
             }
         }
         for (index, window) in rule.when.iter().enumerate() {
+            if window.from.is_none() && window.until.is_none() {
+                self.error(
+                    format!("{path}.when[{index}]"),
+                    "the window has neither a beginning nor an end",
+                    "la période n'a ni début ni fin",
+                );
+            }
             if let (Some(from), Some(until)) = (window.from, window.until)
                 && from >= until
             {

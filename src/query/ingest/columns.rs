@@ -3,7 +3,7 @@
 use super::Instructions;
 use crate::{
     domain::{Column, ColumnNote, ColumnRole, ColumnType},
-    error::{Error, Result},
+    error::{Error, Reason, Result},
 };
 
 /// The longest pseudonym in bytes.
@@ -13,13 +13,12 @@ const MAX_SUBJECT_BYTES: usize = 128;
 pub(super) fn check(names: &[String], instructions: &Instructions<'_>) -> Result<()> {
     let present = |name: &str| names.iter().any(|column| column == name);
     if let Some(key) = instructions.subject_key.filter(|key| !present(&key.column)) {
-        let column = key.column.escape_debug();
-        return Err(Error::invalid("subject_key", format!("the file has no column `{column}`")));
+        return Err(Error::new(Reason::ColumnUnknown).with("column", key.column.escape_debug()));
     }
     for note in instructions.notes {
         let column = note.name.escape_debug();
         if !present(&note.name) {
-            return Err(Error::invalid("column_notes", format!("the file has no column `{column}`")));
+            return Err(Error::new(Reason::ColumnUnknown).with("column", column));
         }
         let is_subject = instructions.subject_key.is_some_and(|key| key.column == note.name);
         if note.role.is_some_and(|role| (role == ColumnRole::SubjectKey) != is_subject) {
@@ -34,6 +33,8 @@ pub(super) fn check(names: &[String], instructions: &Instructions<'_>) -> Result
 pub(super) fn check_subject(pseudonym: Option<&str>) -> Result<(), &'static str> {
     match pseudonym {
         None | Some("") => Err("the subject key is empty"),
+        // No database keeps it as text, and nothing that a person writes holds it.
+        Some(text) if text.contains('\0') => Err("the subject key holds a NUL"),
         Some(text) if text.len() > MAX_SUBJECT_BYTES => Err("the subject key is longer than 128 bytes"),
         Some(_) => Ok(()),
     }

@@ -93,10 +93,9 @@ impl Services {
         let admitted = self.inner.engine.admit(&ask.sql).await?;
         // The catalog of a three-part name is the purpose; a query has one.
         if let Some(other) = admitted.catalogs.iter().find(|catalog| *catalog != ask.purpose.as_str()) {
-            return Err(Error::new(Reason::QueryRejected).with("rule", "one_purpose").with(
-                "detail",
-                format_args!("catalog `{}` is not the purpose of this query", other.escape_debug()),
-            ));
+            return Err(Error::new(Reason::QueryRejected)
+                .with("rule", "one_purpose")
+                .with("detail", format_args!("catalog `{}` is not the purpose of this query", other.escape_debug())));
         }
         let resolved = self.resolve(caller, &admitted.tables, ask).await?;
         let planned = self.inner.engine.plan(admitted, resolved.governed.clone()).await?;

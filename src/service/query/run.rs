@@ -20,6 +20,10 @@ use crate::{
 /// How often an open stream looks whether what it rests on still holds (P2 allows one second).
 const WATCH: Duration = Duration::from_millis(250);
 
+/// How often, and after which pause, an outcome is recorded again when the log did not take it.
+const OUTCOME_ATTEMPTS: usize = 60;
+const OUTCOME_PAUSE: Duration = Duration::from_secs(1);
+
 /// How a query ended.
 #[derive(Debug, Clone)]
 pub struct QuerySummary {
@@ -187,7 +191,12 @@ impl QueryRun {
 
     async fn close(&mut self, end: &str) -> Result<Receipt> {
         self.closed = true;
-        close(&self.services, self.id, self.entries(end)).await
+        let entries = self.entries(end);
+        let closed = close(&self.services, self.id, entries.clone()).await;
+        if closed.is_err() {
+            tokio::spawn(close_in_the_end(self.services.clone(), self.id, entries));
+        }
+        closed
     }
 
     fn entries(&self, end: &str) -> Vec<EntryDraft> {
@@ -212,12 +221,7 @@ impl Drop for QueryRun {
     fn drop(&mut self) {
         if !self.closed {
             let (services, id, entries) = (self.services.clone(), self.id, self.entries("cancelled"));
-            tokio::spawn(async move {
-                if let Err(error) = close(&services, id, entries).await {
-                    // It stays open and gets the outcome `unknown` at the next start.
-                    tracing::warn!(query = %id, %error, "the outcome of a cancelled query was not recorded");
-                }
-            });
+            tokio::spawn(close_in_the_end(services, id, entries));
         }
     }
 }
@@ -238,11 +242,30 @@ fn outcome_entry(
     owners.iter().fold(entry, EntryDraft::concerning)
 }
 
+/// Records an outcome although the log may be away for a while. What stays open gets `unknown` at the next start.
+async fn close_in_the_end(services: Services, id: QueryId, entries: Vec<EntryDraft>) {
+    for attempt in 0..OUTCOME_ATTEMPTS {
+        match close(&services, id, entries.clone()).await {
+            Ok(_) => return,
+            Err(error) if error.reason() == Reason::StateConflict => return,
+            Err(error) => tracing::warn!(query = %id, attempt, %error, "the outcome of a query is not recorded yet"),
+        }
+        tokio::time::sleep(OUTCOME_PAUSE).await;
+    }
+}
+
 async fn close(services: &Services, id: QueryId, entries: Vec<EntryDraft>) -> Result<Receipt> {
     let ((), committed) = services
         .change_by_hub(move |tx| {
             Box::pin(async move {
-                request::end_query(tx, id).await?;
+                // A commit that was thought lost may have done it: an outcome is recorded once.
+                let first = request::end_query(tx, id).await?;
+                if !first {
+                    return Err(Error::new(Reason::StateConflict)
+                        .with("object", format_args!("query {id}"))
+                        .with("state", "ended")
+                        .with("wanted", "running"));
+                }
                 Ok(((), entries))
             })
         })

@@ -8,7 +8,7 @@ use odh::{
     domain::SystemClock,
     error::Result,
     grpc,
-    server::{self, Listeners},
+    server::Listeners,
     service::{OperatorIdentity, Services},
     telemetry::Metrics,
 };
@@ -59,8 +59,7 @@ impl Hub {
         let listeners = Listeners::bind(&self.config.listen).await?;
         let addresses = listeners.addresses()?;
         let metrics = Arc::new(Metrics::new(grpc::paths()));
-        let app =
-            App::open(self.config.clone(), addresses.https, operator(), Arc::new(SystemClock), metrics).await?;
+        let app = App::open(self.config.clone(), addresses.https, operator(), Arc::new(SystemClock), metrics).await?;
         self.operator_token = app.operator_token.clone().or_else(|| self.operator_token.take());
         let services = app.services.clone();
         let site = Site {
@@ -70,7 +69,7 @@ impl Hub {
             ca_pem: services.keys().authority().certificate_pem().to_owned(),
         };
         let shutdown = CancellationToken::new();
-        let task = tokio::spawn(server::run(app, listeners, shutdown.clone()));
+        let task = tokio::spawn(app.serve(listeners, shutdown.clone()));
         self.running = Some(Running { site, services, shutdown, task });
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use odh::{
-    audit::{VerifierKey, Verified, export::hash_line, verify_export},
+    audit::{Verified, VerifierKey, export::hash_line, verify_export},
     trust::KeyStore,
 };
 use sqlx::{AnyConnection, Connection as _, Row as _};
@@ -17,7 +17,8 @@ pub(crate) async fn check(database_url: &str, dir: &Path) -> Verified {
     let verified = verify_log(&mut db, dir).await;
     counters_have_no_gaps(&mut db).await;
     let open: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM query_run").fetch_one(&mut db).await.unwrap();
-    assert_eq!(open, 0, "queries without an outcome");
+    // On PostgreSQL another replica may still run what has no outcome yet: it is closed after ten minutes only.
+    assert!(open == 0 || database_url.starts_with("postgres"), "{open} queries without an outcome");
     assert_eq!(files(&dir.join("uploads")), BTreeSet::new(), "uploads that were left");
     let snapshots = sqlx::query("SELECT id FROM snapshot").fetch_all(&mut db).await.unwrap();
     let wanted: BTreeSet<String> =

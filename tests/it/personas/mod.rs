@@ -151,6 +151,14 @@ pub(crate) fn reason(status: &Status) -> String {
     info.reason
 }
 
+/// All that a refusal says, in an order of its own: code, reason, metadata, text.
+pub(crate) fn all_of(status: &Status) -> String {
+    let info = status.get_details_error_info().unwrap();
+    let metadata: std::collections::BTreeMap<_, _> = info.metadata.into_iter().collect();
+    let text = status.get_details_localized_message().unwrap();
+    format!("{:?} {} {metadata:?} {} {text:?}", status.code(), info.reason, status.message())
+}
+
 /// One value of the metadata of a refusal.
 pub(crate) fn metadata(status: &Status, key: &str) -> String {
     status.get_details_error_info().unwrap().metadata.get(key).cloned().unwrap_or_default()

@@ -43,8 +43,7 @@ impl Requester {
 
     /// What a query would do.
     pub(crate) async fn explain(&self, purpose: &str, sql: &str) -> Result<pb::ExplainQueryResponse, Status> {
-        let request =
-            pb::ExplainQueryRequest { sql: sql.to_owned(), purpose: purpose.to_owned(), grants: Vec::new() };
+        let request = pb::ExplainQueryRequest { sql: sql.to_owned(), purpose: purpose.to_owned(), grants: Vec::new() };
         self.client.queries().explain_query(request).await.map(Response::into_inner)
     }
 }

@@ -33,6 +33,16 @@ impl Steward {
         self.client.catalog().create_dataset(self.new_dataset(id, level, subject_key)).await.map(|r| r.into_inner())
     }
 
+    /// Registers a restricted dataset about subjects (`pid`), with what its columns are for.
+    pub(crate) async fn create_noted(&self, id: &str, notes: &[(&str, pb::ColumnRole)]) {
+        let mut request = self.new_dataset(id, pb::AccessLevel::Restricted, Some(("pid", "regional")));
+        request.dataset.as_mut().unwrap().column_notes = notes
+            .iter()
+            .map(|(name, role)| pb::ColumnNote { name: (*name).to_owned(), role: (*role).into(), ..Default::default() })
+            .collect();
+        self.client.catalog().create_dataset(request).await.unwrap();
+    }
+
     /// The request of [`Self::create_dataset`].
     pub(crate) fn new_dataset(
         &self,

@@ -88,6 +88,8 @@ async fn without_an_audit_store_no_row_leaves(hub: &mut Hub) {
     })
     .await;
     assert_eq!(recovered.rows().len(), world::consenting() * 4);
+    // A decision that was committed after nobody waited for it any more gets its outcome, unknown, at the next start.
+    hub.restart().await;
 }
 
 async fn without_an_audit_store_no_answer_ends_well(hub: &mut Hub) {

@@ -78,7 +78,7 @@ async fn a_suspended_participant_is_refused_at_the_next_call(hub: &mut Hub) {
     let world = world::small(hub).await;
     world.operator.suspend("lab").await;
     refused(world.requester.query(RESEARCH, COUNT).await, Code::PermissionDenied, "PARTICIPANT_NOT_ACTIVE");
-    world.requester.who_am_i().await.unwrap();
+    refused(world.requester.who_am_i().await, Code::PermissionDenied, "PARTICIPANT_NOT_ACTIVE");
     let approve = pb::ApproveParticipantRequest { name: world.lab.parent(), ..Default::default() };
     world.operator.client.participants().approve_participant(approve).await.unwrap();
     world.requester.query(RESEARCH, COUNT).await.unwrap();
@@ -195,13 +195,19 @@ async fn start(world: &World) -> Running {
     Running { stream, bytes }
 }
 
-/// Reads on: what still comes was on its way, then comes the cut, within a second.
+/// A pause between two messages: a reader that takes its time, so that the whole answer takes longer than the cut may.
+const PAUSE: Duration = Duration::from_millis(25);
+
+/// Reads on, slowly: what still comes was on its way, then comes the cut, within a second.
 async fn is_cut(mut running: Running) {
     let since = Instant::now();
     let end: Status = loop {
         match running.stream.message().await {
             Ok(Some(message)) => match message.part {
-                Some(Part::ArrowIpc(piece)) => running.bytes += piece.len(),
+                Some(Part::ArrowIpc(piece)) => {
+                    running.bytes += piece.len();
+                    tokio::time::sleep(PAUSE).await;
+                }
                 other => panic!("the answer went on to its end: {other:?}"),
             },
             Ok(None) => panic!("the answer went on to its end"),

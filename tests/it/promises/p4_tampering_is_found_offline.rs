@@ -1,7 +1,7 @@
 //! P4: whoever holds a checkpoint finds, offline, any edit, removal, reordering or roll-back of what it covers.
 
 use odh::{
-    audit::{BadExport, Checkpoint, VerifierKey, Verified, export::hash_line, verify_consistency, verify_export},
+    audit::{BadExport, Checkpoint, Verified, VerifierKey, export::hash_line, verify_consistency, verify_export},
     grpc::pb::{self, export_entries_response::Part},
 };
 use sqlx::{Connection as _, Executor as _};
@@ -32,12 +32,15 @@ struct Export {
 }
 
 async fn export(hub: &Hub, persona: &Persona) -> Export {
-    let mut stream = persona.client.audit().export_entries(pb::ExportEntriesRequest::default()).await.unwrap().into_inner();
+    let mut stream =
+        persona.client.audit().export_entries(pb::ExportEntriesRequest::default()).await.unwrap().into_inner();
     let (mut checkpoint, mut hashes, mut lines) = (String::new(), Vec::new(), Vec::new());
     while let Some(message) = stream.message().await.unwrap() {
         match message.part.unwrap() {
             Part::Header(header) => checkpoint = header.checkpoint,
-            Part::LeafHashes(bytes) => hashes.extend(bytes.chunks_exact(32).map(|hash| <[u8; 32]>::try_from(hash).unwrap())),
+            Part::LeafHashes(bytes) => {
+                hashes.extend(bytes.chunks_exact(32).map(|hash| <[u8; 32]>::try_from(hash).unwrap()))
+            }
             Part::Lines(part) => lines.extend(part.jsonl.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec)),
         }
     }
@@ -125,7 +128,8 @@ async fn proofs_from_the_hub_hold(hub: &mut Hub) {
     world.steward.create_dataset("more", pb::AccessLevel::Open, None).await.unwrap();
     let request = pb::GetConsistencyProofRequest { from_size: old.tree_size, to_size: 0 };
     let proof = world.auditor.client.audit().get_consistency_proof(request).await.unwrap().into_inner();
-    let (old, new) = (Checkpoint::verify(&old.checkpoint, &key).unwrap(), Checkpoint::verify(&proof.checkpoint, &key).unwrap());
+    let (old, new) =
+        (Checkpoint::verify(&old.checkpoint, &key).unwrap(), Checkpoint::verify(&proof.checkpoint, &key).unwrap());
     let hashes: Vec<[u8; 32]> = proof.hashes.iter().map(|hash| hash.as_ref().try_into().unwrap()).collect();
     assert!(verify_consistency(old.size, &old.root, new.size, &new.root, &hashes));
     let request = pb::GetInclusionProofRequest { index: 4, tree_size: 0 };

@@ -53,23 +53,21 @@ enum Hidden {
 /// Answers that must not differ: rows, order, bytes, or the refusal.
 #[derive(Debug, PartialEq, Eq)]
 enum Seen {
-    Answer(Vec<u8>, u64),
-    Refused(i32, String, Vec<u8>),
+    Answer(Vec<Vec<String>>, Vec<u8>),
+    Refused(String),
 }
 
 impl Seen {
     fn of(answer: Result<Answer, Status>, table: &str) -> Self {
         let plain = |text: &str| text.replace(table, "chu.near");
         match answer {
-            Ok(answer) => Self::Answer(answer.ipc, answer.receipt.rows),
+            // A column without a name of its own is named after the table; both names are of one length.
+            Ok(answer) => Self::Answer(answer.rows(), replace(&answer.ipc, table.as_bytes(), b"chu.near_x")),
             // A failure has an id of its own; everything else must be the same.
             Err(status) if crate::personas::reason(&status) == "QUERY_FAILED" => {
-                Self::Refused(status.code().into(), "QUERY_FAILED".to_owned(), Vec::new())
+                Self::Refused("QUERY_FAILED".to_owned())
             }
-            Err(status) => {
-                let details = plain(&String::from_utf8_lossy(status.details())).into_bytes();
-                Self::Refused(status.code().into(), plain(status.message()), details)
-            }
+            Err(status) => Self::Refused(plain(&crate::personas::all_of(&status))),
         }
     }
 }
@@ -138,13 +136,13 @@ async fn nothing_hidden_shows_in_an_explanation(hub: &mut Hub) {
     assert_eq!(seen[0], seen[1]);
 }
 
-const TABLES: [&str; 2] = ["chu.near_plain", "chu.near_extreme"];
+const TABLES: [&str; 2] = ["chu.near_a", "chu.near_b"];
 
 /// Both datasets, published under the same rule, with consents and the lab's grants.
 async fn neighbours(world: &World, action: pb::Action, k: Option<u32>) {
-    for (id, hidden) in [("near_plain", Hidden::Plain), ("near_extreme", Hidden::Extreme)] {
+    for (id, hidden) in [("near_a", Hidden::Plain), ("near_b", Hidden::Extreme)] {
         let steward = &world.steward;
-        steward.create_dataset(id, pb::AccessLevel::Restricted, Some(("pid", "regional"))).await.unwrap();
+        steward.create_noted(id, &[("commune", pb::ColumnRole::Key), ("age", pb::ColumnRole::Dimension)]).await;
         steward.upload(id, neighbour(hidden)).await.unwrap();
         let rule = pb::Rule {
             columns: Some(only(&["pid", "commune", "age", "diagnosis", "cost"])),
@@ -166,6 +164,17 @@ async fn neighbours(world: &World, action: pb::Action, k: Option<u32>) {
         let asked = world.requester.request_access(&format!("chu.{id}"), action, RESEARCH).await.unwrap();
         steward.approve(&asked).await.unwrap();
     }
+}
+
+fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let mut out = bytes.to_vec();
+    for at in 0..=out.len().saturating_sub(from.len()) {
+        if out[at..].starts_with(from) {
+            out[at..at + from.len()].copy_from_slice(to);
+        }
+    }
+    out
 }
 
 async fn same(requester: &Requester, sql: &str) {

@@ -57,7 +57,8 @@ async fn an_id_is_taken_once_even_by_many_at_once(hub: &mut Hub) {
     for answer in others {
         refused(answer, Code::AlreadyExists, "ALREADY_EXISTS");
     }
-    let entries = world.auditor.entries("type = \"dataset.created\" AND dataset = \"participants/chu/datasets/wanted\"");
+    let entries =
+        world.auditor.entries("type = \"dataset.created\" AND dataset = \"participants/chu/datasets/wanted\"");
     assert_eq!(entries.await.len(), 1);
 }
 
@@ -122,10 +123,7 @@ async fn a_missing_or_unknown_field_is_named(hub: &mut Hub) {
         ("no access level", with(pb::Dataset { access_level: 0, ..dataset() })),
         ("an access level of the future", with(pb::Dataset { access_level: 42, ..dataset() })),
         ("too many keywords", with(pb::Dataset { keywords: vec!["k".to_owned(); 33], ..dataset() })),
-        (
-            "a subject key that is none",
-            with(pb::Dataset { subject_key: Some(pb::SubjectKey::default()), ..dataset() }),
-        ),
+        ("a subject key that is none", with(pb::Dataset { subject_key: Some(pb::SubjectKey::default()), ..dataset() })),
     ];
     for (what, request) in cases {
         let answer = world.steward.client.catalog().create_dataset(request).await;

@@ -31,7 +31,7 @@ async fn probes_and_metrics_answer_on_the_ops_listener(hub: &mut Hub) {
     let (status, metrics) = raw::get(&format!("{ops}/metrics")).await.unwrap();
     assert_eq!(status, 200);
     assert!(metrics.ends_with("# EOF\n"));
-    for line in ["QueryService/Execute", "audit"] {
+    for line in ["QueryService\",method=\"Execute\"", "odh_audit"] {
         assert!(metrics.contains(line), "`{line}` in {metrics}");
     }
     assert_eq!(raw::get(&format!("{ops}/")).await.unwrap().0, 404);
@@ -148,9 +148,8 @@ async fn health_and_reflection_answer_over_grpc() {
     let site = hub.site();
     let operator = Operator::first(&site, &hub.operator_token()).await;
     let identity = || Some(operator.identity());
-    let post = async |path: &str, message: &[u8]| {
-        raw::post_to(&site, identity(), path, raw::frame(message)).await.unwrap()
-    };
+    let post =
+        async |path: &str, message: &[u8]| raw::post_to(&site, identity(), path, raw::frame(message)).await.unwrap();
     // grpc.health.v1: HealthCheckResponse { status: SERVING = 1 }.
     let health = post("/grpc.health.v1.Health/Check", &[]).await;
     assert_eq!((health.grpc, health.body.as_ref()), (Some(0), &raw::frame(&[0x08, 0x01])[..]), "{health:?}");

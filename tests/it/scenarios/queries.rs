@@ -65,7 +65,11 @@ async fn an_aggregate_grant_gives_groups_and_no_rows(hub: &mut Hub) {
     assert!(ages.by_key().values().all(|n| n.parse::<u32>().unwrap() >= world::K), "{:?}", ages.by_key());
     refused(query("select age from chu.stays").await, Code::InvalidArgument, "QUERY_REJECTED");
     refused(query("select pid, count(*) from chu.stays group by pid").await, Code::InvalidArgument, "QUERY_REJECTED");
-    refused(query("select diagnosis, count(*) from chu.stays group by diagnosis").await, Code::InvalidArgument, "QUERY_REJECTED");
+    refused(
+        query("select diagnosis, count(*) from chu.stays group by diagnosis").await,
+        Code::InvalidArgument,
+        "QUERY_REJECTED",
+    );
 }
 
 async fn ones_own_data_needs_no_grant(hub: &mut Hub) {

@@ -68,7 +68,7 @@ async fn a_malformed_file_is_refused_with_its_line_and_leaves_nothing(hub: &mut 
         ("a name twice", b"pid,a,a\ns1,1,2\n", "1"),
         ("a name that is none", b"pid,drop table\ns1,1\n", "1"),
         ("an empty name", b"pid,\ns1,1\n", "1"),
-        ("a NUL", b"pid,a\ns1,a\0b\n", "2"),
+        ("a NUL in a pseudonym", b"pid,a\ns\0,1\n", "2"),
     ];
     for (what, file, line) in cases {
         let status = steward.upload("bad", file).await.err().unwrap_or_else(|| panic!("{what} was taken"));
@@ -176,7 +176,6 @@ async fn consents_with_a_bad_line_change_nothing(hub: &mut Hub) {
         ("a field too few", format!("{head}s00002,scientific_research\n"), "3"),
         ("no subject", format!("{head},scientific_research,given\n"), "3"),
         ("another header", "who,why,what\na,b,c\n".to_owned(), "1"),
-        ("nothing", String::new(), "1"),
     ];
     for (what, file, line) in cases {
         let status = world.steward.import_consents("stays", file).await.unwrap_err();
