@@ -4,12 +4,7 @@ use std::path::PathBuf;
 
 use tokio::io::AsyncWriteExt as _;
 
-use super::{
-    Services,
-    participant::{check_keywords, check_text},
-    policy::Question,
-    require_etag,
-};
+use super::{Services, participant as checks, policy::Question, require_etag};
 use crate::{
     audit::Committed,
     domain::{
@@ -78,9 +73,9 @@ impl Services {
     /// Registers a dataset of the caller's participant; it stays a draft until it has data and a policy.
     pub async fn create_dataset(&self, caller: &Caller, new: NewDataset) -> Result<(Dataset, Committed)> {
         let permit = self.authorise(caller, &new.id.owner, Family::Dataset, Act::Create).await?;
-        check_text("title", &new.title, 300)?;
-        check_text("description", &new.description, 10_000)?;
-        check_keywords(&new.keywords)?;
+        checks::check_text("title", &new.title, 300)?;
+        checks::check_text("description", &new.description, 10_000)?;
+        checks::check_keywords(&new.keywords)?;
         let dataset = Dataset {
             id: new.id,
             title: new.title,
@@ -184,9 +179,9 @@ impl Services {
             .authorise(caller, &id.owner, Family::Dataset, Act::Update)
             .await
             .map_err(|e| Self::hide(e, caller, id))?;
-        change.title.iter().try_for_each(|title| check_text("title", title, 300))?;
-        change.description.iter().try_for_each(|text| check_text("description", text, 10_000))?;
-        change.keywords.iter().try_for_each(|keywords| check_keywords(keywords))?;
+        change.title.iter().try_for_each(|title| checks::check_text("title", title, 300))?;
+        change.description.iter().try_for_each(|text| checks::check_text("description", text, 10_000))?;
+        change.keywords.iter().try_for_each(|keywords| checks::check_keywords(keywords))?;
         let entry = EntryDraft::by(EntryKind::DatasetUpdated, caller).about(id);
         self.change_dataset(&permit, id, etag, entry, move |dataset| {
             Ok(Dataset {

@@ -1,6 +1,7 @@
 //! The one integration binary. `harness` boots what the tests need; each other module is a theme.
 
 #![expect(clippy::unwrap_used, reason = "a test ends where the world is not as it should be")]
+#![expect(clippy::print_stdout, reason = "what was measured is shown by `--nocapture`")]
 
 mod harness;
 mod layering;

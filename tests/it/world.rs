@@ -77,7 +77,7 @@ pub(crate) fn subject(number: usize) -> String {
 
 /// Every tenth subject has not consented.
 pub(crate) const fn consented(number: usize) -> bool {
-    number % 10 != 0
+    !number.is_multiple_of(10)
 }
 
 /// Subjects who consented.

@@ -152,7 +152,7 @@ pub(crate) fn operator() -> OperatorIdentity {
 /// The configuration of a hub in `dir`: free ports, short waits.
 pub(crate) fn config(dir: &Path, database_url: &str) -> Config {
     let mut config = Config { data_dir: dir.to_owned(), ..Config::default() };
-    config.hub.id = HUB_ID.to_owned();
+    HUB_ID.clone_into(&mut config.hub.id);
     config.database.url = SecretUrl::new(database_url);
     for address in [&mut config.listen.grpc, &mut config.listen.https, &mut config.listen.ops] {
         address.set_port(0);

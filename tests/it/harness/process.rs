@@ -38,9 +38,10 @@ impl Home {
         let database_url = template.replace("{data_dir}", data.to_str().unwrap());
         let config = dir.join("odh.toml");
         let text = format!(
-            "data_dir = {data:?}\n[hub]\nid = \"{HUB_ID}\"\n[database]\nurl = \"{database_url}\"\n\
+            "data_dir = \"{}\"\n[hub]\nid = \"{HUB_ID}\"\n[database]\nurl = \"{database_url}\"\n\
              [listen]\ngrpc = \"127.0.0.1:0\"\nhttps = \"127.0.0.1:0\"\nops = \"127.0.0.1:0\"\n\
-             [limits]\ndrain_timeout = \"10s\"\n[telemetry]\nlog = \"warn\"\n"
+             [limits]\ndrain_timeout = \"10s\"\n[telemetry]\nlog = \"warn\"\n",
+            data.display()
         );
         fs::write(&config, text).unwrap();
         Some(Self { dir: data, config, database_url })
@@ -75,9 +76,7 @@ impl HubProcess {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        if line.is_empty() {
-            panic!("the hub did not start: {}", child.wait().unwrap());
-        }
+        assert!(!line.is_empty(), "the hub did not start: {}", child.wait().unwrap());
         let started_in = started.elapsed();
         let said: serde_json::Value = serde_json::from_str(&line).unwrap();
         let address = |name: &str| said[name].as_str().unwrap().to_owned();

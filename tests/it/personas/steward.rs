@@ -30,7 +30,11 @@ impl Steward {
         level: pb::AccessLevel,
         subject_key: Option<(&str, &str)>,
     ) -> Result<pb::CreateDatasetResponse, Status> {
-        self.client.catalog().create_dataset(self.new_dataset(id, level, subject_key)).await.map(|r| r.into_inner())
+        self.client
+            .catalog()
+            .create_dataset(self.new_dataset(id, level, subject_key))
+            .await
+            .map(tonic::Response::into_inner)
     }
 
     /// Registers a restricted dataset about subjects (`pid`), with what its columns are for.
@@ -142,7 +146,7 @@ impl Steward {
             .into_iter()
             .map(|part| pb::ImportConsentsRequest { part: Some(part) })
             .collect();
-        self.client.consents().import_consents(futures::stream::iter(parts)).await.map(|r| r.into_inner())
+        self.client.consents().import_consents(futures::stream::iter(parts)).await.map(tonic::Response::into_inner)
     }
 
     /// Withdraws consents of these subjects for every purpose.

@@ -32,10 +32,10 @@ async fn grow(world: &World, numbers: std::ops::Range<usize>) {
         .for_each_concurrent(16, |number| async move {
             let created = world.steward.create_dataset(&format!("n{number}"), pb::AccessLevel::Restricted, None).await;
             created.unwrap();
-            if number % 20 == 0 {
+            if number.is_multiple_of(20) {
                 world.lab.requester().await;
             }
-            if number % 5 == 0 {
+            if number.is_multiple_of(5) {
                 world.requester.request_access(world::STAYS, pb::Action::Read, RESEARCH).await.unwrap();
             }
         })

@@ -24,22 +24,30 @@ on_both_engines!(
 /// letter, and the column `secret`.
 fn neighbour(hidden: Hidden) -> String {
     let mut csv = "pid,commune,age,diagnosis,cost,secret\n".to_owned();
-    for row in 0..400_usize {
-        let number = row % 100;
+    for row in 0..400_u16 {
+        let number = usize::from(row % 100);
         if !world::consented(number) {
             continue;
         }
         let rest = if hidden == Hidden::Plain { "45" } else { "99.9 divide by zero" };
-        let secret = if hidden == Hidden::Plain { 1 } else { 9_000_000_000_i64 - row as i64 };
+        let secret = if hidden == Hidden::Plain { 1 } else { 9_000_000_000_i64 - i64::from(row) };
         let (pid, place, age, cost) = (world::subject(number), 31_001 + number % 4, 20 + number % 60, 100 + row);
         writeln!(csv, "{pid},{place},{age},J{rest},{cost},{secret}").unwrap();
     }
-    for row in 0..if hidden == Hidden::Plain { 10 } else { 300_usize } {
+    for row in 0..if hidden == Hidden::Plain { 10 } else { 300_u16 } {
         // Filtered: extremes that statistics, overflows and casts would betray.
-        let (age, cost) = if hidden == Hidden::Plain { (30, 50) } else { (0, -9_000_000_000_i64 + row as i64) };
-        writeln!(csv, "{},{},{age},ZZ,{cost},7", world::subject(1 + row % 9), 99_000 + row).unwrap();
+        let (age, cost) = if hidden == Hidden::Plain { (30, 50) } else { (0, -9_000_000_000_i64 + i64::from(row)) };
+        writeln!(csv, "{},{},{age},ZZ,{cost},7", world::subject(usize::from(1 + row % 9)), 99_000 + u32::from(row))
+            .unwrap();
         // Without consent.
-        writeln!(csv, "{},{},{age},ZZ,{},7", world::subject(10 * (row % 10)), 98_000 + row, 5_000 + row).unwrap();
+        writeln!(
+            csv,
+            "{},{},{age},ZZ,{},7",
+            world::subject(usize::from(10 * (row % 10))),
+            98_000 + u32::from(row),
+            5_000 + row
+        )
+        .unwrap();
     }
     csv
 }
@@ -180,7 +188,7 @@ fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
 async fn same(requester: &Requester, sql: &str) {
     let mut seen = Vec::new();
     for table in TABLES {
-        seen.push(Seen::of(requester.query(RESEARCH, &sql.replace("T", table)).await, table));
+        seen.push(Seen::of(requester.query(RESEARCH, &sql.replace('T', table)).await, table));
     }
     assert!(seen[0] == seen[1], "`{sql}` tells the neighbours apart: {:?} and {:?}", seen[0], seen[1]);
 }

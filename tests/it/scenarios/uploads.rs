@@ -1,6 +1,10 @@
 //! Files that become snapshots, whole or not at all.
 
-use odh::{domain::Digest, grpc::pb};
+use futures::StreamExt as _;
+use odh::{
+    domain::Digest,
+    grpc::pb::{self, LogicalType as T},
+};
 use tonic::Code;
 
 use crate::{
@@ -36,7 +40,6 @@ async fn a_file_becomes_a_snapshot_with_its_schema(hub: &mut Hub) {
     let snapshot = world.steward.get_dataset("stays").await.unwrap().snapshot.unwrap();
     let types: Vec<(&str, pb::LogicalType)> =
         snapshot.columns.iter().map(|c| (c.name.as_str(), c.r#type.unwrap().logical_type())).collect();
-    use pb::LogicalType as T;
     assert_eq!(
         types,
         [
@@ -127,7 +130,6 @@ async fn a_broken_upload_leaves_nothing(hub: &mut Hub) {
         has_no_snapshot(&steward, "broken").await;
     }
     // A client that goes away in the middle; the harness asserts that no part file stays.
-    use futures::StreamExt as _;
     let parts = futures::stream::iter([header, chunk()].map(|part| pb::UploadSnapshotRequest { part: Some(part) }));
     let endless = parts.chain(futures::stream::pending());
     let mut uploads = steward.client.uploads();
