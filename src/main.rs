@@ -7,10 +7,10 @@ fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "panic");
+        eprintln!("odh: a panic at {place}: this is a defect of the program");
     }));
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(_) => return ExitCode::FAILURE,
+    let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().enable_all().build() else {
+        return ExitCode::FAILURE;
     };
     let arguments: Vec<_> = std::env::args_os().collect();
     runtime.block_on(odh::cli::run(arguments))

@@ -165,7 +165,7 @@ mod tests {
             let value = pb::ErrorReason::from_str_name(&format!("ERROR_REASON_{}", known.name()));
             assert!(value.is_some(), "{} is not in errors.proto", known.name());
         }
-        let in_proto = (1..).take_while(|value| pb::ErrorReason::try_from(*value).is_ok()).count();
+        let in_proto = (1..1_000).take_while(|value| pb::ErrorReason::try_from(*value).is_ok()).count();
         assert_eq!(in_proto, Reason::ALL.len());
     }
 

@@ -376,7 +376,8 @@ fn no_grant_needed(dataset: &DatasetId, state: &str) -> Error {
 
 /// Rules differ in what they oblige to, so the hub does not choose among several: the owner names one.
 fn the_one(mut decisions: Vec<Decision>) -> Result<Decision> {
-    let names = decisions.iter().filter_map(|decision| decision.permit.as_ref()).map(|permit| format!("`{}`", permit.rule));
+    let names =
+        decisions.iter().filter_map(|decision| decision.permit.as_ref()).map(|permit| format!("`{}`", permit.rule));
     let names: Vec<String> = names.collect();
     match (decisions.pop(), names.len()) {
         (Some(decision), 0 | 1) => Ok(decision),

@@ -287,8 +287,7 @@ impl Services {
         let (mut exact, mut implied, mut denial) = (Vec::new(), Vec::new(), None);
         for rule in version.policy.rules.iter().filter(|rule| named.is_none_or(|named| *named == rule.id)) {
             let columns = if ask.columns.is_all() { &rule.columns } else { &ask.columns };
-            let question =
-                Question { action: ask.action, purpose: Some(&ask.purpose), columns, rule: Some(&rule.id) };
+            let question = Question { action: ask.action, purpose: Some(&ask.purpose), columns, rule: Some(&rule.id) };
             let decision = self.decide_use(caller, dataset, version, &question)?;
             match (&decision.permit, rule.actions.contains(&ask.action)) {
                 (Some(_), true) => exact.push(decision),

@@ -92,9 +92,9 @@ impl Services {
         for id in tables {
             let dataset = self.queryable(&mut tx, caller, id).await?;
             let terms = self.terms(&mut tx, caller, &dataset, ask).await?;
-            let (guarded, used) = self.govern(&mut tx, caller, &dataset, terms, ask).await?;
-            governed.push(guarded);
-            uses.push(used);
+            let (table, one) = self.govern(&mut tx, caller, &dataset, terms, ask).await?;
+            governed.push(table);
+            uses.push(one);
         }
         Ok(Resolved { governed, uses, fence: Fence { topics, values } })
     }
