@@ -39,7 +39,7 @@ async fn export(hub: &Hub, persona: &Persona) -> Export {
         match message.part.unwrap() {
             Part::Header(header) => checkpoint = header.checkpoint,
             Part::LeafHashes(bytes) => {
-                hashes.extend(bytes.chunks_exact(32).map(|hash| <[u8; 32]>::try_from(hash).unwrap()))
+                hashes.extend(bytes.chunks_exact(32).map(|hash| <[u8; 32]>::try_from(hash).unwrap()));
             }
             Part::Lines(part) => lines.extend(part.jsonl.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec)),
         }

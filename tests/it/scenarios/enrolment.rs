@@ -130,7 +130,7 @@ async fn an_organisation_registers_signs_and_is_approved(hub: &mut Hub) {
         .entries("")
         .await
         .iter()
-        .map(|(_, entry)| entry["type"].as_str().or(entry["k"].as_str()).unwrap_or_default().to_owned())
+        .map(|(_, entry)| entry["type"].as_str().or_else(|| entry["k"].as_str()).unwrap_or_default().to_owned())
         .collect();
     for kind in ["participant.invited", "participant.registered", "charter.signed", "participant.approved"] {
         let all = auditor.entries(&format!("type = \"{kind}\"")).await;

@@ -26,10 +26,10 @@ async fn a_grant_verifies_offline_and_a_changed_one_does_not(hub: &mut Hub) {
     let world = world::small(hub).await;
     let (status, public) = get_public(&hub.site(), "/.well-known/jwks.json").await.unwrap();
     assert_eq!(status, 200);
-    let jwks = world.lab.client.access().get_jwks(pb::GetJwksRequest {}).await.unwrap().into_inner().jwks;
+    let published = world.lab.client.access().get_jwks(pb::GetJwksRequest {}).await.unwrap().into_inner().jwks;
     assert_eq!(
         Jwks::parse(public.as_bytes()).unwrap().to_json().unwrap(),
-        Jwks::parse(jwks.as_bytes()).unwrap().to_json().unwrap()
+        Jwks::parse(published.as_bytes()).unwrap().to_json().unwrap()
     );
     let keys = Jwks::parse(public.as_bytes()).unwrap();
     let now = SystemClock.now();

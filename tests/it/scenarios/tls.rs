@@ -37,8 +37,8 @@ async fn a_certificate_of_another_authority_is_refused(hub: &mut Hub) {
     let now = SystemClock.now();
     let forger = CertificateAuthority::create(HUB_ID, P256Key::generate().unwrap(), now).unwrap();
     let (key, csr) = new_csr().unwrap();
-    let forged = forger.issue_client(&csr, &"hub".parse().unwrap(), member, now, Duration::from_hours(1)).unwrap();
-    let target = Target::new(&site.grpc, &site.ca_pem).with_certificate(forged.chain_pem, key.to_string());
+    let issued = forger.issue_client(&csr, &"hub".parse().unwrap(), member, now, Duration::from_hours(1)).unwrap();
+    let target = Target::new(&site.grpc, &site.ca_pem).with_certificate(issued.chain_pem, key.to_string());
     assert!(cannot_call(target).await);
 }
 
