@@ -2,7 +2,7 @@
 //!
 //! Errors are terms that the hub could not honour: a policy with one is refused, so that nothing in a published
 //! policy is silently ignored (P8). Warnings are about what is allowed but probably not meant. Both are told in
-//! French and English with the path of the term. [`coverage`] says of each term whether the hub enforces it.
+//! French and English with the path of the term. [`coverage()`] says of each term whether the hub enforces it.
 
 mod coverage;
 mod how;
