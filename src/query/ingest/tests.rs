@@ -184,11 +184,16 @@ fn each_refusal_of_a_csv_names_the_line() {
 #[test]
 fn instructions_that_do_not_fit_the_file_are_refused() {
     let refused = |bench: &Bench| bench.csv("a,b\n1,2\n").unwrap_err().reason();
-    assert_eq!(refused(&Bench::keyed("c")), Reason::InvalidArgument);
+    assert_eq!(refused(&Bench::keyed("c")), Reason::ColumnUnknown);
     let note = |name: &str, role| ColumnNote { name: name.into(), role, description: String::new() };
-    for notes in [note("c", None), note("a", Some(ColumnRole::Dimension)), note("b", Some(ColumnRole::SubjectKey))] {
+    let cases = [
+        (note("c", None), Reason::ColumnUnknown),
+        (note("a", Some(ColumnRole::Dimension)), Reason::InvalidArgument),
+        (note("b", Some(ColumnRole::SubjectKey)), Reason::InvalidArgument),
+    ];
+    for (notes, reason) in cases {
         let bench = Bench { notes: vec![notes], ..Bench::keyed("a") };
-        assert_eq!(refused(&bench), Reason::InvalidArgument);
+        assert_eq!(refused(&bench), reason);
     }
 }
 
