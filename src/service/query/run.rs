@@ -13,6 +13,7 @@ use crate::{
     audit::Committed,
     domain::{Caller, EntryDraft, EntryKind, ParticipantId, QueryId, Receipt},
     error::{Error, Reason, Result},
+    policy::{Act, Domain, Family},
     query::{Answer, IpcEncoder, Planned},
     store::request,
 };
@@ -165,7 +166,8 @@ impl QueryRun {
         let caller = crate::store::member::identify(&mut tx, member, &participant, credential, now).await;
         drop(tx);
         let caller = caller.map_err(|_| cut())?;
-        caller.require_active().map_err(|_| cut())?;
+        let allowed = self.services.authorise(&caller, &participant, Family::Query, Act::Run).await;
+        allowed.map_err(|_| cut())?.require(Domain::Participant(&participant), Family::Query, Act::Run)?;
         let tables = self.uses.iter().map(|one| one.dataset.clone()).collect();
         let again = self.services.resolve(&caller, &tables, &self.ask).await.map_err(|_| cut())?;
         let same = again.uses.iter().zip(&self.uses).all(|(new, old)| {
