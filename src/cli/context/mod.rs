@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn a_file_of_a_context_that_is_missing_is_named() {
         let context = Context { hub: "h".to_owned(), ca: "chu/ca.pem".into(), ..Context::default() };
-        let failure = target(&context, Path::new("/home/odh")).unwrap_err();
-        assert!(failure.to_string().contains("`/home/odh/chu/ca.pem`"));
+        let failure = target(&context, Path::new("/contexts")).unwrap_err();
+        assert!(failure.to_string().contains("`/contexts/chu/ca.pem`"));
     }
 }
