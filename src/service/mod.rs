@@ -8,6 +8,7 @@ mod audit;
 mod catalog;
 mod consent;
 mod denial;
+mod grant;
 mod idempotency;
 mod identity;
 mod member;
