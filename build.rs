@@ -31,6 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build_server(true)
         .btree_map(".")
         .bytes(".")
+        .codec_path("crate::grpc::codec::StrictCodec")
         .compile_fds_with_config(compiler.file_descriptor_set(), config)?;
 
     let descriptors = compiler.include_source_info(false).encode_file_descriptor_set();

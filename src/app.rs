@@ -81,6 +81,7 @@ impl App {
                 memory_bytes: config.query.memory_bytes,
                 spill_bytes: config.query.spill_bytes,
                 deadline: config.query.deadline,
+                download_deadline: config.query.download_deadline,
                 max_rows: config.query.max_rows,
                 temp_dir: dirs.spill,
                 ..EngineConfig::default()

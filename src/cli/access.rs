@@ -9,7 +9,7 @@ use super::{
     grant, names,
     output::{Column, Format},
 };
-use crate::grpc::pb;
+use crate::{domain::approval_object, grpc::pb};
 
 const COLUMNS: &[Column] = &[
     Column::new("REQUEST", "/name"),
@@ -178,7 +178,8 @@ async fn approve(
 ) -> Result<(), Failure> {
     let name = names::access_request(request)?;
     let client = session.client().await?;
-    let signature = client.sign("access.approve", &name).await?;
+    let seconds = duration.and_then(|duration| u64::try_from(duration.seconds).ok());
+    let signature = client.sign("access.approve", &approval_object(&name, &rule, seconds)).await?;
     let request_id = session.request_id.clone();
     let request = pb::ApproveAccessRequestRequest { name, duration, rule, signature, etag: String::new(), request_id };
     let response = client.access().approve_access_request(request).await?.into_inner();

@@ -121,6 +121,7 @@ impl Config {
         findings.within("token.max_lifetime", self.token.max_lifetime, Duration::from_mins(1), DAY);
         findings.within("token.lifetime", self.token.lifetime, second, self.token.max_lifetime);
         findings.within("query.deadline", self.query.deadline, second, DAY);
+        findings.within("query.download_deadline", self.query.download_deadline, second, DAY);
         // P7: the wait for the log is bounded by 2 s, and this key cannot unpromise it.
         let shortest = Duration::from_millis(10);
         findings.within("audit.commit_timeout", self.audit.commit_timeout, shortest, Duration::from_secs(2));

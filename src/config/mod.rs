@@ -292,7 +292,10 @@ pub struct Query {
     /// Longest query, from admission to its last byte.
     #[serde(with = "duration")]
     pub deadline: Duration,
-    /// Most rows of one answer.
+    /// Longest download, from its release to its last byte.
+    #[serde(with = "duration")]
+    pub download_deadline: Duration,
+    /// Most rows of one answer; a download has no such bound.
     pub max_rows: u64,
     /// Most queries at once of one member.
     pub concurrent_per_caller: usize,
@@ -306,6 +309,7 @@ impl Default for Query {
             memory_bytes: 512 * MIB,
             spill_bytes: 4 * GIB,
             deadline: Duration::from_mins(1),
+            download_deadline: Duration::from_hours(1),
             max_rows: 1_000_000,
             concurrent_per_caller: 2,
             concurrent: 8,

@@ -94,6 +94,16 @@ pub struct AccessRequest {
     pub revision: i64,
 }
 
+/// What an owner's signature of an approval is about: the request as it was asked, and what the owner chose otherwise.
+/// `accessRequests/{uuid}`, then `;rule={rule}` and `;seconds={seconds}` if they are stated.
+pub fn approval_object(request: &str, rule: &str, seconds: Option<u64>) -> String {
+    let mut object = request.to_owned();
+    if !rule.is_empty() {
+        object = format!("{object};rule={rule}");
+    }
+    seconds.map_or_else(|| object.clone(), |seconds| format!("{object};seconds={seconds}"))
+}
+
 impl AccessRequest {
     /// The owner agrees.
     pub fn approve(self, grant: GrantId, now: Timestamp) -> Result<Self, Error> {

@@ -22,7 +22,7 @@ mod purpose;
 mod siren;
 mod time;
 
-pub use access_request::{AccessRequest, AccessRequestState, Ask};
+pub use access_request::{AccessRequest, AccessRequestState, Ask, approval_object};
 pub use audit_entry::{AuditEvent, EntryDraft, EntryKind, Receipt};
 pub use caller::{Caller, Credential};
 pub use charter::Charter;

@@ -7,13 +7,13 @@ use tonic::{Request, Response, Status};
 use super::{
     call::Call,
     convert::{self, messages},
-    filter::Filter,
+    filter::{Field, Filter, any, is},
     idempotency::Change,
     names,
     pb::{self, access_service_server::AccessService},
 };
 use crate::{
-    domain::{AccessRequest, AccessRequestId, AccessRequestState, Grant, GrantId, GrantState, Page, Timestamp},
+    domain::{AccessRequest, AccessRequestId, AccessRequestState, Grant, GrantId, GrantState, Page, PurposeSlug, Timestamp},
     error::{Error, Result},
     service::{Approval, NewAccessRequest, etag},
     store::access::Side,
@@ -22,6 +22,17 @@ use crate::{
 /// Bounds of a grant's duration.
 const SHORTEST: Duration = Duration::from_mins(1);
 const LONGEST: Duration = Duration::from_hours(3_650 * 24);
+
+/// What lists can be filtered by.
+const REQUEST_FIELDS: [Field; 4] =
+    [("state", is::<AccessRequestState>), ("dataset", any), ("requester", any), ("purpose", is::<PurposeSlug>)];
+const GRANT_FIELDS: [Field; 5] = [
+    ("state", |state| matches!(state, "active" | "expired" | "revoked")),
+    ("grantee", any),
+    ("owner", any),
+    ("dataset", any),
+    ("purpose", is::<PurposeSlug>),
+];
 
 /// The service.
 #[derive(Debug)]
@@ -69,7 +80,7 @@ impl AccessService for Api {
         let (call, asked) = Call::split(request)?;
         let run = async {
             let list = call.list(&asked)?;
-            let filter = Filter::parse(&asked.filter, &["state", "dataset", "requester", "purpose"], &[])?;
+            let filter = Filter::parse(&asked.filter, &REQUEST_FIELDS, &[])?;
             let caller = call.caller()?;
             let services = call.services();
             let page = match pb::AccessRequestDirection::try_from(asked.direction) {
@@ -168,7 +179,7 @@ impl AccessService for Api {
         let (call, asked) = Call::split(request)?;
         let run = async {
             let list = call.list(&asked)?;
-            let filter = Filter::parse(&asked.filter, &["state", "grantee", "owner", "dataset", "purpose"], &[])?;
+            let filter = Filter::parse(&asked.filter, &GRANT_FIELDS, &[])?;
             let page = call.services().grants(call.caller()?, &list.page).await?;
             let now = call.services().now();
             let keep = |grant: &Grant| filter.admits(|field, value| grant_has(grant, now, field, value));

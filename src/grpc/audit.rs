@@ -9,13 +9,13 @@ use tonic::{Request, Response, Status};
 use super::{
     call::Call,
     convert,
-    filter::{Filter, Op},
+    filter::{Field, Filter, Op, any},
     names,
     pb::{self, audit_service_server::AuditService, export_entries_response::Part},
 };
 use crate::{
     audit::{Checkpoint, LeafView, VerifierKey},
-    domain::{AuditEvent, PageRequest, ParticipantId},
+    domain::{AuditEvent, EntryKind, PageRequest, ParticipantId},
     error::{Error, Result},
     service::{EntryFilter, ExportHead, Services},
 };
@@ -24,6 +24,10 @@ use crate::{
 const PART: usize = 1 << 20;
 /// Bytes of a leaf hash.
 const HASH: usize = 32;
+
+/// What entries can be filtered by.
+const ENTRY_FIELDS: [Field; 4] =
+    [("type", |text| EntryKind::ALL.iter().any(|kind| kind.as_str() == text)), ("actor", any), ("participant", any), ("dataset", any)];
 
 /// The service.
 #[derive(Debug)]
@@ -225,7 +229,7 @@ fn concerns(event: &AuditEvent, party: Option<&ParticipantId>) -> Result<bool> {
 fn entry_filter(text: &str) -> Result<(EntryFilter, Option<ParticipantId>)> {
     let mut party = None;
     let mut filter = EntryFilter::default();
-    for term in Filter::parse(text, &["type", "actor", "participant", "dataset"], &["time"])?.terms {
+    for term in Filter::parse(text, &ENTRY_FIELDS, &["time"])?.terms {
         match (term.field, term.op) {
             ("type", _) => filter.kind = Some(term.value),
             ("actor", _) => filter.actor = Some(names::participant("filter", &term.value)?),

@@ -6,7 +6,7 @@ use super::{
     call::Call,
     column_type,
     convert::{self, enums, messages},
-    filter::Filter,
+    filter::{Field, Filter, any, is},
     idempotency::Change,
     names,
     pb::{self, catalog_service_server::CatalogService},
@@ -26,7 +26,15 @@ const MOST_PAGES: usize = 20;
 /// What `update_mask` may name; `*` stands for all of it.
 const CHANGEABLE: [&str; 5] = ["title", "description", "licence", "attribution", "keywords"];
 /// Fields of a filter.
-const FIELDS: [&str; 7] = ["state", "access_level", "licence", "pseudonym_namespace", "synthetic", "keyword", "column"];
+const FIELDS: [Field; 7] = [
+    ("state", is::<DatasetState>),
+    ("access_level", is::<Access>),
+    ("licence", any),
+    ("pseudonym_namespace", is::<Name>),
+    ("synthetic", is::<bool>),
+    ("keyword", any),
+    ("column", any),
+];
 
 /// The service.
 #[derive(Debug)]

@@ -3,6 +3,8 @@
 //! What a list does not know is refused, never ignored. A list whose service cannot filter is filtered here, page by
 //! page, so that a page may hold fewer items than asked for.
 
+use std::str::FromStr;
+
 use crate::{
     domain::Timestamp,
     error::{Error, Reason, Result},
@@ -20,6 +22,19 @@ pub(super) enum Op {
     NotBefore,
     /// `<`
     Before,
+}
+
+/// A field that is compared by `=`, and whether a text is a value that it can have.
+pub(super) type Field = (&'static str, fn(&str) -> bool);
+
+/// Any text.
+pub(super) const fn any(_: &str) -> bool {
+    true
+}
+
+/// What reads as a `T`.
+pub(super) fn is<T: FromStr>(text: &str) -> bool {
+    text.parse::<T>().is_ok()
 }
 
 /// One comparison.
@@ -42,7 +57,7 @@ pub(super) struct Filter {
 
 impl Filter {
     /// Reads a filter of a list that knows `fields`, each compared by `=`, and `times`, compared by `>=` and `<`.
-    pub(super) fn parse(text: &str, fields: &[&'static str], times: &[&'static str]) -> Result<Self> {
+    pub(super) fn parse(text: &str, fields: &[Field], times: &[&'static str]) -> Result<Self> {
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
@@ -71,12 +86,13 @@ impl Filter {
         self.terms.iter().all(|term| holds(term.field, &term.value))
     }
 
-    fn term<'a>(text: &'a str, fields: &[&'static str], times: &[&'static str]) -> Result<(Term, &'a str)> {
+    fn term<'a>(text: &'a str, fields: &[Field], times: &[&'static str]) -> Result<(Term, &'a str)> {
         let end = text.find(|c: char| !(c.is_ascii_lowercase() || c == '_')).unwrap_or(text.len());
         let (name, rest) = text.split_at(end);
-        let known = |list: &[&'static str]| list.iter().copied().find(|field| *field == name);
-        let (field, is_time) = match (known(fields), known(times)) {
-            (Some(field), _) => (field, false),
+        let compared = fields.iter().find(|(field, _)| *field == name);
+        let time = times.iter().copied().find(|field| *field == name);
+        let (field, is_time) = match (compared, time) {
+            (Some((field, _)), _) => (*field, false),
             (None, Some(field)) => (field, true),
             (None, None) => return Err(unknown_field(name, fields, times)),
         };
@@ -87,6 +103,9 @@ impl Filter {
             .filter(|(op, _)| (*op == Op::Equal) != is_time)
             .ok_or_else(|| invalid(format_args!("`{field}` takes {}", if is_time { "`>=` and `<`" } else { "`=`" })))?;
         let (value, rest) = value(rest.trim_start())?;
+        if compared.is_some_and(|(_, has)| !has(&value)) {
+            return Err(invalid(format_args!("`{field}` has no value `{}`", value.escape_debug())));
+        }
         if is_time {
             value.parse::<Timestamp>().map_err(|_| invalid(format_args!("`{field}` is no RFC 3339 time")))?;
         }
@@ -116,8 +135,9 @@ fn value(text: &str) -> Result<(String, &str)> {
     Err(invalid("a double quote is missing"))
 }
 
-fn unknown_field(name: &str, fields: &[&'static str], times: &[&'static str]) -> Error {
-    let known = [fields, times].concat().join(", ");
+fn unknown_field(name: &str, fields: &[Field], times: &[&'static str]) -> Error {
+    let known: Vec<&str> = fields.iter().map(|(field, _)| *field).chain(times.iter().copied()).collect();
+    let known = known.join(", ");
     let name: String = name.chars().take(40).collect();
     invalid(format_args!("`{name}` is none of {known}"))
 }
@@ -129,9 +149,10 @@ fn invalid(detail: impl std::fmt::Display) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::ParticipantState;
 
     fn parse(text: &str) -> Result<Filter> {
-        Filter::parse(text, &["type", "state"], &["time"])
+        Filter::parse(text, &[("type", any), ("state", is::<ParticipantState>)], &["time"])
     }
 
     #[test]
@@ -168,6 +189,7 @@ mod tests {
             "type = \"a",
             "type = (a)",
             "NOT type = a",
+            "state = nothing",
             &long,
         ] {
             assert_eq!(parse(bad).unwrap_err().reason(), Reason::FilterInvalid, "{bad}");
@@ -176,8 +198,8 @@ mod tests {
 
     #[test]
     fn an_item_passes_only_if_each_term_holds() {
-        let filter = parse("type = a AND state = b").unwrap();
-        assert!(filter.admits(|field, value| matches!((field, value), ("type", "a") | ("state", "b"))));
+        let filter = parse("type = a AND state = suspended").unwrap();
+        assert!(filter.admits(|field, value| matches!((field, value), ("type", "a") | ("state", "suspended"))));
         assert!(!filter.admits(|field, value| (field, value) == ("type", "a")));
     }
 }

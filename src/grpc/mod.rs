@@ -7,6 +7,7 @@ mod access;
 mod audit;
 mod call;
 mod catalog;
+pub mod codec;
 mod column_type;
 mod consent;
 mod convert;

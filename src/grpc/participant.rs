@@ -7,7 +7,7 @@ use tonic::{Request, Response, Status};
 use super::{
     call::Call,
     convert,
-    filter::Filter,
+    filter::{Field, Filter, any, is},
     idempotency::Change,
     names,
     participant_message::{
@@ -18,13 +18,22 @@ use super::{
 };
 use crate::{
     audit::VerifierKey,
-    domain::{Credential, Participant},
+    domain::{Credential, Kind, Participant, ParticipantState, Siren},
     error::Result,
     trust::PeerIdentity,
 };
 
 /// What `update_mask` of a member may name.
 const CHANGEABLE: [&str; 2] = ["display_name", "roles"];
+
+/// What the list can be filtered by.
+const FIELDS: [Field; 5] = [
+    ("state", is::<ParticipantState>),
+    ("kind", is::<Kind>),
+    ("sector", any),
+    ("country", any),
+    ("siren", is::<Siren>),
+];
 
 /// The service.
 #[derive(Debug)]
@@ -112,7 +121,7 @@ impl ParticipantService for Api {
         let (call, asked) = Call::split(request)?;
         let run = async {
             let list = call.list(&asked)?;
-            let filter = Filter::parse(&asked.filter, &["state", "kind", "sector", "country", "siren"], &[])?;
+            let filter = Filter::parse(&asked.filter, &FIELDS, &[])?;
             let page = call.services().participants(call.caller()?, &list.page).await?;
             let keep = |one: &Participant| filter.admits(|field, value| participant_has(one, field, value));
             let participants = page.items.into_iter().filter(keep).map(participant_message).collect();

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 
 use bytes::Bytes;
-use futures::Stream;
+use futures::{Stream, TryStreamExt as _};
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -39,7 +39,16 @@ impl QueryService for Api {
             call.services().run_query(call.caller()?, query).await
         };
         let run = call.answer(run).await?.into_inner();
-        Ok(Response::new(Box::pin(parts(call, run))))
+        Ok(Response::new(Box::pin(parts(call, run).map_ok(|part| pb::ExecuteResponse { part: Some(part) }))))
+    }
+
+    type DownloadStream = Pin<Box<dyn Stream<Item = Result<pb::DownloadResponse, Status>> + Send>>;
+
+    async fn download(&self, request: Request<pb::DownloadRequest>) -> Result<Response<Self::DownloadStream>, Status> {
+        let (call, asked) = Call::split(request)?;
+        let run = async { call.services().run_query(call.caller()?, download(&asked)?).await };
+        let run = call.answer(run).await?.into_inner();
+        Ok(Response::new(Box::pin(parts(call, run).map_ok(|part| pb::DownloadResponse { part: Some(part.into()) }))))
     }
 
     async fn explain_query(
@@ -67,7 +76,7 @@ impl QueryService for Api {
 }
 
 /// Header, parts and receipt of a running query. Dropping the stream drops the run, which records that.
-fn parts(call: Call, run: QueryRun) -> impl Stream<Item = Result<pb::ExecuteResponse, Status>> + Send {
+fn parts(call: Call, run: QueryRun) -> impl Stream<Item = Result<Part, Status>> + Send {
     let header = pb::ExecuteHeader {
         query_id: run.id.to_string(),
         datasets: run.uses.iter().map(use_message).collect(),
@@ -91,9 +100,9 @@ struct State {
 }
 
 impl State {
-    async fn next(&mut self) -> Option<Result<pb::ExecuteResponse, Status>> {
+    async fn next(&mut self) -> Option<Result<Part, Status>> {
         match self.part().await? {
-            Ok(part) => Some(Ok(pb::ExecuteResponse { part: Some(part) })),
+            Ok(part) => Some(Ok(part)),
             Err(error) => {
                 self.run = None;
                 Some(Err(self.call.refuse(error).await))
@@ -135,7 +144,25 @@ fn query(sql: String, purpose: &str, grants: &[String]) -> Result<QueryRequest> 
         return Err(Error::invalid("grants", format_args!("more than {MOST_GRANTS}")));
     }
     let grants = convert::unique("grants", grants.iter().map(|name| grant_id("grants", name)))?;
-    Ok(QueryRequest { sql, purpose: convert::purpose("purpose", purpose)?, grants })
+    Ok(QueryRequest { sql, purpose: convert::purpose("purpose", purpose)?, grants, download: false })
+}
+
+fn download(asked: &pb::DownloadRequest) -> Result<QueryRequest> {
+    let dataset = names::dataset("dataset", &asked.dataset)?;
+    let purpose = convert::purpose("purpose", &asked.purpose)?;
+    let grant = (!asked.grant.is_empty()).then(|| grant_id("grant", &asked.grant)).transpose()?;
+    convert::unique("columns", asked.columns.iter().map(Ok))?;
+    Ok(QueryRequest::download(&dataset, &asked.columns, purpose, grant))
+}
+
+impl From<Part> for pb::download_response::Part {
+    fn from(part: Part) -> Self {
+        match part {
+            Part::Header(header) => Self::Header(header),
+            Part::ArrowIpc(bytes) => Self::ArrowIpc(bytes),
+            Part::Receipt(receipt) => Self::Receipt(receipt),
+        }
+    }
 }
 
 /// What an explanation answers, rather than fails with: what the query itself would be refused for.

@@ -86,15 +86,16 @@ pub(super) fn refusal(error: &Error) -> pb::Refusal {
     }
 }
 
-/// The hub's error for a status that tonic itself made, which therefore has no details: `None` leaves it as it is.
+/// The hub's error for a status that tonic or the codec made, which therefore has no details: `None` leaves it as it is.
 ///
 /// `limit` is the largest message in bytes. tonic answers a message that is too large with `OUT_OF_RANGE` and one
 /// that it cannot decode with `INTERNAL`; its own time-out is `CANCELLED`.
-pub(super) fn of_transport(code: Code, limit: usize) -> Option<Error> {
-    match code {
+pub(super) fn of_transport(status: &Status, limit: usize) -> Option<Error> {
+    match status.code() {
         Code::OutOfRange => Some(Error::new(Reason::MessageTooLarge).with("limit", limit)),
         Code::Cancelled => Some(Error::new(Reason::DeadlineExceeded)),
         Code::Internal => Some(Error::invalid("message", "it is not a message of this call")),
+        Code::InvalidArgument => Some(Error::invalid("message", status.message())),
         Code::ResourceExhausted => Some(Error::new(Reason::Overloaded)),
         Code::Unavailable => Some(Error::new(Reason::Unavailable)),
         _ => None,

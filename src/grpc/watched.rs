@@ -42,11 +42,12 @@ impl Record {
 
 /// Gives a status that tonic made by itself the hub's form. Returns the code, if there is a status at all.
 pub(super) fn mend(headers: &mut HeaderMap, call: &Call, message_bytes: usize) -> Option<Code> {
-    let code = headers.get(Status::GRPC_STATUS).map(|code| Code::from_bytes(code.as_bytes()))?;
+    let status = Status::from_header_map(headers)?;
+    let code = status.code();
     if code == Code::Ok || headers.contains_key(Status::GRPC_STATUS_DETAILS) {
         return Some(code);
     }
-    let Some(error) = status::of_transport(code, message_bytes) else { return Some(code) };
+    let Some(error) = status::of_transport(&status, message_bytes) else { return Some(code) };
     let mended = call.status(&error);
     headers.remove(Status::GRPC_MESSAGE);
     // Only a text that is no header value could fail; the old status then stands.

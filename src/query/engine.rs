@@ -47,6 +47,8 @@ pub struct EngineConfig {
     pub spill_bytes: u64,
     /// How long an answer may take, from its release to its last batch.
     pub deadline: Duration,
+    /// The same for a dataset that is fetched as a whole.
+    pub download_deadline: Duration,
     /// Most rows of one answer, whatever the policies allow.
     pub max_rows: u64,
     /// How many partitions a large scan is split into.
@@ -63,6 +65,7 @@ impl Default for EngineConfig {
             memory_bytes: 256 * 1024 * 1024,
             spill_bytes: 1024 * 1024 * 1024,
             deadline: Duration::from_secs(30),
+            download_deadline: Duration::from_hours(1),
             max_rows: 1_000_000,
             partitions: 2,
             temp_dir: std::env::temp_dir(),
@@ -116,10 +119,15 @@ impl Engine {
         lane::run(&self.inner.places, self.inner.config.planning_timeout, move || inner.plan(admitted, &datasets)).await
     }
 
+    /// The same query for a dataset that is fetched as a whole: only the policies cap its rows, and it may take longer.
+    pub fn whole(&self, planned: Planned) -> Planned {
+        Planned { cap: planned.policy_cap, deadline: self.inner.config.download_deadline, ..planned }
+    }
+
     /// Runs a planned query. `release` is the evidence that the decision to do so is in the audit log (P1).
     pub fn execute(&self, planned: Planned, release: Committed) -> Result<Answer> {
         let runtime = self.inner.runtime()?;
-        let deadline = self.inner.config.deadline;
+        let deadline = planned.deadline;
         // Keeps the engine's threads alive as long as the answer is read.
         let engine = self.clone();
         Ok(Answer::start(runtime, engine, planned, release, deadline))
@@ -140,10 +148,8 @@ impl Inner {
         }
         let named = datasets.iter().filter(|dataset| admitted.tables.contains(&dataset.id));
         let compiled = named.map(|dataset| Compiled::new(dataset).map(Arc::new)).collect::<Result<Vec<_>>>()?;
-        let mut cap = self.config.max_rows;
-        for dataset in datasets.iter().filter(|dataset| admitted.tables.contains(&dataset.id)) {
-            cap = cap.min(dataset.how.max_rows.unwrap_or(u64::MAX));
-        }
+        let read = datasets.iter().filter(|dataset| admitted.tables.contains(&dataset.id));
+        let policy_cap = read.filter_map(|dataset| dataset.how.max_rows).min().unwrap_or(u64::MAX);
         let suppressed = Arc::new(AtomicU64::new(0));
         let session =
             session::build(&self.config, &compiled, Arc::clone(&suppressed)).map_err(|_| failed("session"))?;
@@ -161,7 +167,9 @@ impl Inner {
             physical,
             context: Arc::new(TaskContext::from(&session)),
             aggregate_only,
-            cap,
+            cap: policy_cap.min(self.config.max_rows),
+            policy_cap,
+            deadline: self.config.deadline,
             counters: Arc::new(counters),
         })
     }
@@ -252,6 +260,8 @@ pub struct Planned {
     pub(super) schema: SchemaRef,
     pub(super) aggregate_only: bool,
     pub(super) cap: u64,
+    policy_cap: u64,
+    deadline: Duration,
     pub(super) counters: Arc<Counters>,
 }
 

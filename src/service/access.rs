@@ -7,7 +7,7 @@ use crate::{
     audit::Committed,
     domain::{
         Access, AccessRequest, AccessRequestId, AccessRequestState, Action, Ask, Caller, Columns, DatasetId, Decision,
-        Digest, EntryDraft, EntryKind, Grant, GrantId, GrantState, Name, Page, PageRequest, PurposeSlug,
+        Digest, EntryDraft, EntryKind, Grant, GrantId, GrantState, Name, Page, PageRequest, PurposeSlug, approval_object,
     },
     error::{Error, Reason, Result},
     policy::{Act, Family, Permit, explain},
@@ -153,7 +153,10 @@ impl Services {
         signature: String,
     ) -> Result<(GrantedAccess, Committed)> {
         let (permit, request) = self.decidable(caller, id).await?;
-        self.verify_act(caller, certificate, "access.approve", &format!("accessRequests/{id}"), &signature)?;
+        let rule = approval.rule.as_ref().map_or("", Name::as_str);
+        let seconds = approval.duration.map(|duration| duration.as_secs());
+        let object = approval_object(&format!("accessRequests/{id}"), rule, seconds);
+        self.verify_act(caller, certificate, "access.approve", &object, &signature)?;
         let duration = approval.duration.unwrap_or_else(|| request.ask.duration()).min(request.ask.duration());
         if duration.is_zero() {
             return Err(Error::invalid("duration", "a grant lasts at least one second"));

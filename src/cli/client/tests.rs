@@ -43,6 +43,12 @@ impl QueryService for Fake {
         }
     }
 
+    type DownloadStream = Pin<Box<dyn Stream<Item = Result<pb::DownloadResponse, Status>> + Send>>;
+
+    async fn download(&self, _: Request<pb::DownloadRequest>) -> Result<Response<Self::DownloadStream>, Status> {
+        Err(Status::unimplemented("not asked for here"))
+    }
+
     async fn explain_query(
         &self,
         request: Request<pb::ExplainQueryRequest>,

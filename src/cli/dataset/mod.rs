@@ -14,7 +14,7 @@ use super::{
     failure::Failure,
     names,
     output::{Column, Format, to_json},
-    upload,
+    query, upload,
 };
 use crate::grpc::pb;
 
@@ -95,6 +95,22 @@ enum Command {
         #[arg(long, value_parser = choices::file_format())]
         format: Option<pb::FileFormat>,
     },
+    /// Fetch the rows of a dataset that you may have, as a whole.
+    #[command(after_help = "Example: odh dataset download meteo.stations --purpose scientific_research -o parquet \
+                            > stations.parquet")]
+    Download {
+        /// The dataset, OWNER.DATASET.
+        dataset: String,
+        /// The purpose, a slug of `odh policy purposes`.
+        #[arg(short, long)]
+        purpose: String,
+        /// Only these columns, in this order.
+        #[arg(long, value_delimiter = ',', value_name = "COLUMN")]
+        columns: Vec<String>,
+        /// The grant to use, a UUID. By default the hub chooses.
+        #[arg(long, value_name = "ID")]
+        grant: Option<String>,
+    },
     /// List the snapshots of a dataset.
     Snapshots {
         /// The dataset, OWNER.DATASET.
@@ -122,6 +138,13 @@ pub async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
         }
         Command::Update { dataset, flags } => update(&dataset, flags, session).await,
         Command::Upload { dataset, file, format } => send(&dataset, &file, format, session).await,
+        Command::Download { dataset, purpose, columns, grant } => {
+            let client = session.client().await?;
+            let progress = upload::bytes_received(session.out);
+            let answer = client.download(&dataset, &columns, &purpose, grant.as_deref(), &progress).await;
+            progress.finish_and_clear();
+            query::write(answer?, session.out)
+        }
         Command::Snapshots { dataset, list } => snapshots(&dataset, list.limit, session).await,
         Command::Retire { dataset } => {
             let (name, request_id) = (names::dataset(&dataset)?, session.request_id.clone());

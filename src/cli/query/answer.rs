@@ -1,6 +1,6 @@
 //! Running a query: the stream of an answer put back together, and only a complete one believed.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use arrow::{
     array::RecordBatch,
@@ -9,11 +9,13 @@ use arrow::{
     ipc::reader::StreamDecoder,
 };
 use bytes::Bytes;
+use futures::{Stream, TryStreamExt as _};
 use indicatif::ProgressBar;
+use tonic::Status;
 
 use crate::{
     cli::{client::Client, failure::Failure, names, output::records::Records},
-    grpc::pb,
+    grpc::pb::{self, execute_response::Part},
 };
 
 /// A complete answer.
@@ -46,16 +48,27 @@ impl Client {
             purpose: purpose.to_owned(),
             grants: grants.iter().map(|grant| names::grant(grant)).collect::<Result<_, _>>()?,
         };
-        let mut stream = self.queries().execute(request).await?.into_inner();
-        let mut assembly = Assembly::default();
-        while let Some(message) = stream.message().await? {
-            if let Some(pb::execute_response::Part::ArrowIpc(bytes)) = &message.part {
-                progress.inc(bytes.len() as u64);
-            }
-            assembly.add(message)?;
-        }
-        progress.finish_and_clear();
-        assembly.finish()
+        let stream = self.queries().execute(request).await?.into_inner();
+        assemble(stream.map_ok(|message| message.part), progress).await
+    }
+
+    /// Fetches the permitted rows of a dataset (`OWNER.DATASET`) as a whole, or these columns of them.
+    pub async fn download(
+        &self,
+        dataset: &str,
+        columns: &[String],
+        purpose: &str,
+        grant: Option<&str>,
+        progress: &ProgressBar,
+    ) -> Result<Answer, Failure> {
+        let request = pb::DownloadRequest {
+            dataset: names::dataset(dataset)?,
+            purpose: purpose.to_owned(),
+            columns: columns.to_vec(),
+            grant: grant.map(names::grant).transpose()?.unwrap_or_default(),
+        };
+        let stream = self.queries().download(request).await?.into_inner();
+        assemble(stream.map_ok(|message| message.part.map(Part::from)), progress).await
     }
 
     /// Says what a query would do, or why it would be refused.
@@ -74,6 +87,33 @@ impl Client {
     }
 }
 
+impl From<pb::download_response::Part> for Part {
+    fn from(part: pb::download_response::Part) -> Self {
+        use pb::download_response::Part as Download;
+        match part {
+            Download::Header(header) => Self::Header(header),
+            Download::ArrowIpc(bytes) => Self::ArrowIpc(bytes),
+            Download::Receipt(receipt) => Self::Receipt(receipt),
+        }
+    }
+}
+
+async fn assemble(
+    stream: impl Stream<Item = Result<Option<Part>, Status>>,
+    progress: &ProgressBar,
+) -> Result<Answer, Failure> {
+    let mut stream = pin!(stream);
+    let mut assembly = Assembly::default();
+    while let Some(part) = stream.try_next().await? {
+        if let Some(Part::ArrowIpc(bytes)) = &part {
+            progress.inc(bytes.len() as u64);
+        }
+        assembly.add(part)?;
+    }
+    progress.finish_and_clear();
+    assembly.finish()
+}
+
 /// The parts of an answer as they come: one header, parts of one Arrow IPC stream, one receipt.
 #[derive(Debug, Default)]
 struct Assembly {
@@ -86,9 +126,8 @@ struct Assembly {
 }
 
 impl Assembly {
-    fn add(&mut self, message: pb::ExecuteResponse) -> Result<(), Failure> {
-        use pb::execute_response::Part;
-        match (message.part, &self.header, &self.receipt) {
+    fn add(&mut self, part: Option<Part>) -> Result<(), Failure> {
+        match (part, &self.header, &self.receipt) {
             (Some(Part::Header(header)), None, None) => self.header = Some(header),
             (Some(Part::ArrowIpc(bytes)), Some(_), None) => self.decode(bytes)?,
             (Some(Part::Receipt(receipt)), Some(_), None) => self.receipt = Some(receipt),
@@ -130,14 +169,12 @@ fn malformed() -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use arrow::{
         array::Int64Array,
         datatypes::{DataType, Field},
         ipc::writer::StreamWriter,
     };
-    use pb::execute_response::Part;
-
-    use super::*;
 
     fn ipc(batches: usize) -> Vec<u8> {
         let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]));
@@ -157,17 +194,17 @@ mod tests {
         Part::Receipt(pb::QueryReceipt { rows, size_bytes: size_bytes as u64, ..pb::QueryReceipt::default() })
     }
 
-    fn assemble(parts: Vec<Part>) -> Result<Answer, Failure> {
+    fn put_together(parts: Vec<Part>) -> Result<Answer, Failure> {
         let mut assembly = Assembly::default();
         for part in parts {
-            assembly.add(pb::ExecuteResponse { part: Some(part) })?;
+            assembly.add(Some(part))?;
         }
         assembly.finish()
     }
 
     fn answer(bytes: &[u8], piece: usize, rows: u64) -> Result<Answer, Failure> {
         let pieces = bytes.chunks(piece).map(|piece| Part::ArrowIpc(Bytes::copy_from_slice(piece)));
-        assemble([header()].into_iter().chain(pieces).chain([receipt(rows, bytes.len())]).collect())
+        put_together([header()].into_iter().chain(pieces).chain([receipt(rows, bytes.len())]).collect())
     }
 
     #[test]
@@ -199,7 +236,7 @@ mod tests {
             vec![header(), Part::ArrowIpc(Bytes::from_static(b"no arrow at all, only text")), receipt(0, 26)],
         ] {
             let shown = format!("{parts:?}");
-            assert!(assemble(parts).is_err(), "{shown}");
+            assert!(put_together(parts).is_err(), "{shown}");
         }
     }
 }

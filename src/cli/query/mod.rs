@@ -46,9 +46,14 @@ pub async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
     let progress = upload::bytes_received(session.out);
     let answer = client.query_with(&sql, &args.purpose, &args.grants, &progress).await;
     progress.finish_and_clear();
-    let Answer { header, records, receipt } = answer?;
-    records.write(session.out)?;
-    tell(&header, &receipt, session.out);
+    write(answer?, session.out)
+}
+
+/// Writes an answer, and tells by what right it was read.
+pub(super) fn write(answer: Answer, out: &mut Out) -> Result<(), Failure> {
+    let Answer { header, records, receipt } = answer;
+    records.write(out)?;
+    tell(&header, &receipt, out);
     Ok(())
 }
 

@@ -18,7 +18,7 @@ pub use self::{
 use super::Services;
 use crate::{
     audit::Committed,
-    domain::{Caller, EntryDraft, EntryKind, GrantId, PurposeSlug, QueryId},
+    domain::{Action, Caller, DatasetId, EntryDraft, EntryKind, GrantId, PurposeSlug, QueryId},
     error::{Error, Reason, Result},
     policy::{Act, Family, Permit},
     query::Planned,
@@ -37,6 +37,23 @@ pub struct QueryRequest {
     pub purpose: PurposeSlug,
     /// Which grants to use; empty lets the hub choose among those that fit.
     pub grants: BTreeSet<GrantId>,
+    /// Whether the rows of a dataset are fetched as a whole, which is an action of its own.
+    pub download: bool,
+}
+
+impl QueryRequest {
+    /// The question that fetches a dataset as a whole: these columns, or all that exist for the caller.
+    pub fn download(dataset: &DatasetId, columns: &[String], purpose: PurposeSlug, grant: Option<GrantId>) -> Self {
+        let names: Vec<String> = columns.iter().map(|name| format!("\"{}\"", name.replace('"', "\"\""))).collect();
+        let selection = if names.is_empty() { "*".to_owned() } else { names.join(", ") };
+        let sql = format!("SELECT {selection} FROM {dataset}");
+        Self { sql, purpose, grants: grant.into_iter().collect(), download: true }
+    }
+
+    /// The actions by which a rule may permit it, what reveals most first.
+    fn actions(&self) -> &'static [Action] {
+        if self.download { &[Action::Download] } else { &[Action::Read, Action::Aggregate] }
+    }
 }
 
 /// What would apply to a query.
@@ -99,6 +116,7 @@ impl Services {
         }
         let resolved = self.resolve(caller, &admitted.tables, ask).await?;
         let planned = self.inner.engine.plan(admitted, resolved.governed.clone()).await?;
+        let planned = if ask.download { self.inner.engine.whole(planned) } else { planned };
         Ok((resolved, planned))
     }
 
@@ -117,6 +135,7 @@ impl Services {
             .purpose(&ask.purpose)
             .fact("query", id.to_string())
             .fact("decision", "permit")
+            .fact("download", ask.download)
             .fact("datasets", uses)
             .fact("max_rows", planned.max_rows().to_string())
             .secret("sql", ask.sql.as_str());

@@ -118,6 +118,12 @@ impl Services {
             // Of one's own data the floor binds, its row filter and masks do not.
             let how = How { row_filter: None, masks: BTreeMap::new(), ..version.policy.floor.clone() };
             let aggregate = how.aggregate_only.is_some();
+            if aggregate && ask.download {
+                return Err(Error::new(Reason::PolicyDenied)
+                    .with("dataset", &dataset.id)
+                    .with("clause", "action")
+                    .with("detail", "its floor releases aggregates only"));
+            }
             return Ok(Terms { version, grant: None, permit: None, how, columns: Columns::All, aggregate });
         }
         let terms = match dataset.access {
@@ -143,7 +149,7 @@ impl Services {
     ) -> Result<Terms> {
         let version = in_force.ok_or_else(|| no_policy(&dataset.id))?;
         let mut first_denial = None;
-        for action in [Action::Read, Action::Aggregate] {
+        for &action in ask.actions() {
             for rule in &version.policy.rules {
                 let question =
                     Question { action, purpose: Some(&ask.purpose), columns: &rule.columns, rule: Some(&rule.id) };
@@ -192,8 +198,11 @@ impl Services {
     /// is nearest to success: purpose, expiry, revocation, none at all.
     fn choose(&self, grants: Vec<Grant>, dataset: &DatasetId, ask: &QueryRequest) -> Result<Grant> {
         let now = self.now();
-        let wanted: Vec<Grant> =
-            grants.into_iter().filter(|grant| ask.grants.is_empty() || ask.grants.contains(&grant.id)).collect();
+        let wanted: Vec<Grant> = grants
+            .into_iter()
+            .filter(|grant| ask.grants.is_empty() || ask.grants.contains(&grant.id))
+            .filter(|grant| !ask.download || grant.action == Action::Download)
+            .collect();
         let covers = |grant: &Grant| self.inner.vocabulary.covers(&grant.purpose, &ask.purpose);
         let fits = |grant: &&Grant| grant.require_in_force(now).is_ok() && covers(grant);
         if let Some(best) = wanted.iter().filter(fits).max_by_key(|grant| grant.valid_until) {

@@ -7,7 +7,8 @@ use arrow::{
     ipc::reader::StreamReader,
     util::display::{ArrayFormatter, FormatOptions},
 };
-use odh::grpc::pb::{ExecuteHeader, ExecuteResponse, QueryReceipt, execute_response::Part};
+use futures::{Stream, TryStreamExt as _};
+use odh::grpc::pb::{DownloadResponse, ExecuteHeader, ExecuteResponse, QueryReceipt, execute_response::Part};
 use tonic::{Status, Streaming};
 
 /// A complete answer.
@@ -22,13 +23,23 @@ pub(crate) struct Answer {
 }
 
 /// Takes an answer to its end. Fails with what cut it; panics if it is not in its order or not complete.
-pub(crate) async fn receive(mut stream: Streaming<ExecuteResponse>) -> Result<Answer, Status> {
-    let first = stream.message().await?.and_then(|message| message.part);
+pub(crate) async fn receive(stream: Streaming<ExecuteResponse>) -> Result<Answer, Status> {
+    receive_parts(stream.map_ok(|message| message.part)).await
+}
+
+/// The same of a download.
+pub(crate) async fn receive_download(stream: Streaming<DownloadResponse>) -> Result<Answer, Status> {
+    receive_parts(stream.map_ok(|message| message.part.map(Part::from))).await
+}
+
+async fn receive_parts(stream: impl Stream<Item = Result<Option<Part>, Status>>) -> Result<Answer, Status> {
+    let mut stream = std::pin::pin!(stream);
+    let first = stream.try_next().await?.flatten();
     let Some(Part::Header(header)) = first else { panic!("an answer starts with its header, not with {first:?}") };
     let (mut ipc, mut receipt) = (Vec::new(), None);
-    while let Some(message) = stream.message().await? {
+    while let Some(part) = stream.try_next().await? {
         assert!(receipt.is_none(), "the receipt is the last message");
-        match message.part {
+        match part {
             Some(Part::ArrowIpc(bytes)) => ipc.extend(bytes),
             Some(Part::Receipt(last)) => receipt = Some(last),
             other => panic!("not a part of an answer: {other:?}"),

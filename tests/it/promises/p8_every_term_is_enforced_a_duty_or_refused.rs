@@ -147,7 +147,6 @@ async fn a_check_finds_what_publication_refuses(hub: &mut Hub) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "known gap: the decoder drops protobuf fields that it does not know"]
 async fn a_term_that_the_hub_does_not_know_is_never_dropped() {
     let mut hub = Hub::start(crate::harness::Engine::Sqlite, "unknown_term").await.unwrap();
     let world = world::small(&mut hub).await;

@@ -90,12 +90,16 @@ async fn a_shorter_duration_than_asked_for_is_granted(hub: &mut Hub) {
     use crate::personas::Sign as _;
     let world = world::small(hub).await;
     let asked = world.requester.request_access(world::STAYS, pb::Action::Read, RESEARCH).await.unwrap();
-    let request = pb::ApproveAccessRequestRequest {
+    let mut request = pb::ApproveAccessRequestRequest {
         name: asked.name.clone(),
         duration: Some(prost_types::Duration { seconds: 3_600, nanos: 0 }),
         signature: world.steward.sign("access.approve", &asked.name),
         ..Default::default()
     };
+    // The signature is about what is granted, not only about who asked.
+    let unsigned = world.steward.client.access().approve_access_request(request.clone()).await;
+    refused(unsigned, Code::InvalidArgument, "SIGNATURE_INVALID");
+    request.signature = world.steward.sign("access.approve", &format!("{};seconds=3600", asked.name));
     let grant = world.steward.client.access().approve_access_request(request).await.unwrap().into_inner().grant;
     let (from, until) = grant.map(|grant| (grant.valid_from.unwrap(), grant.valid_until.unwrap())).unwrap();
     assert!((3_599..=3_601).contains(&(until.seconds - from.seconds)));

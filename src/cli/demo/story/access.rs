@@ -15,6 +15,7 @@ use crate::{
         failure::Failure,
         files, names,
     },
+    domain::approval_object,
     grpc::pb,
 };
 
@@ -178,7 +179,7 @@ async fn approve(
     request: pb::AccessRequest,
     rule: &str,
 ) -> Result<pb::Grant, Failure> {
-    let signature = owner.client.sign("access.approve", &request.name).await?;
+    let signature = owner.client.sign("access.approve", &approval_object(&request.name, rule, None)).await?;
     let approve = pb::ApproveAccessRequestRequest {
         name: request.name,
         rule: rule.to_owned(),
