@@ -11,10 +11,15 @@ use super::{
     idempotency::Change,
     names,
     pb::{self, access_service_server::AccessService},
+    policy::coverage_message,
+    policy_document::limits_message,
 };
 use crate::{
-    domain::{AccessRequest, AccessRequestId, AccessRequestState, Grant, GrantId, GrantState, Page, PurposeSlug, Timestamp},
+    domain::{
+        AccessRequest, AccessRequestId, AccessRequestState, Grant, GrantId, GrantState, Page, PurposeSlug, Timestamp,
+    },
     error::{Error, Result},
+    policy::check::coverage,
     service::{Approval, NewAccessRequest, etag},
     store::access::Side,
 };
@@ -152,11 +157,7 @@ impl AccessService for Api {
         let (call, asked) = Call::split(request)?;
         let run = async {
             let id = request_id(&asked.name)?;
-            if !asked.etag.is_empty() {
-                let current = call.services().access_request(call.caller()?, id).await?;
-                convert::require_etag(&asked.etag, current.revision, &asked.name)?;
-            }
-            let (withdrawn, committed) = call.services().withdraw_access(call.caller()?, id).await?;
+            let (withdrawn, committed) = call.services().withdraw_access(call.caller()?, id, &asked.etag).await?;
             let receipt = Some(convert::receipt_of(&committed));
             Ok(pb::WithdrawAccessRequestResponse { access_request: Some(request_message(withdrawn)), receipt })
         };
@@ -167,7 +168,13 @@ impl AccessService for Api {
         let (call, asked) = Call::split(request)?;
         let run = async {
             let found = call.services().grant(call.caller()?, grant_id("name", &asked.name)?).await?;
-            Ok(pb::GetGrantResponse { grant: Some(grant_message(found, call.services().now())) })
+            let terms = call.services().grant_terms(call.caller()?, &found).await?;
+            let how = terms.rules.iter().fold(terms.floor.clone(), |floor, rule| rule.how.join(&floor));
+            Ok(pb::GetGrantResponse {
+                grant: Some(grant_message(found, call.services().now())),
+                how: limits_message(how),
+                coverage: coverage(&terms).iter().map(coverage_message).collect(),
+            })
         };
         call.answer(run).await
     }

@@ -26,8 +26,12 @@ const PART: usize = 1 << 20;
 const HASH: usize = 32;
 
 /// What entries can be filtered by.
-const ENTRY_FIELDS: [Field; 4] =
-    [("type", |text| EntryKind::ALL.iter().any(|kind| kind.as_str() == text)), ("actor", any), ("participant", any), ("dataset", any)];
+const ENTRY_FIELDS: [Field; 4] = [
+    ("type", |text| EntryKind::ALL.iter().any(|kind| kind.as_str() == text)),
+    ("actor", any),
+    ("participant", any),
+    ("dataset", any),
+];
 
 /// The service.
 #[derive(Debug)]

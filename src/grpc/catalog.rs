@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     domain::{
-        Access, Caller, Column, ColumnNote, ColumnRole, Dataset, DatasetId, DatasetState, Digest, PageRequest,
+        Access, Caller, Column, ColumnNote, ColumnRole, Dataset, DatasetId, DatasetState, Digest, Name, PageRequest,
         ParticipantId, Snapshot, SubjectKey,
     },
     error::{Error, Reason, Result},

@@ -12,7 +12,6 @@ use crate::{
     domain::{Action, Columns, Duty, Kind, LegalBasis, PurposeSlug, Receipt, Role, Timestamp, Value},
     error::{Error, Reason, Result},
     query::ingest::Format,
-    service::etag,
 };
 
 /// Most names of columns in one message.
@@ -41,15 +40,6 @@ pub(super) fn mask<'a>(field: &'static str, paths: &[String], known: &[&'a str])
         .iter()
         .map(|path| find(path).ok_or_else(|| Error::invalid(field, format_args!("it takes {} or *", known.join(", ")))))
         .collect()
-}
-
-/// Refuses a change of an object that has another revision than the one that was read; an empty etag asks nothing.
-pub(super) fn require_etag(given: &str, revision: i64, object: &str) -> Result<()> {
-    if given.is_empty() || given == etag(revision) {
-        Ok(())
-    } else {
-        Err(Error::new(Reason::EtagMismatch).with("object", object))
-    }
 }
 
 /// PEM as text.

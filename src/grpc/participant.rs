@@ -270,8 +270,8 @@ impl ParticipantService for Api {
         let (call, asked) = Call::split(request)?;
         let run = async {
             let current = member(&call, &asked.name).await?;
-            convert::require_etag(&asked.etag, current.revision, &asked.name)?;
-            let (revoked, committed) = call.services().revoke_member(call.caller()?, current.id, &asked.reason).await?;
+            let (revoked, committed) =
+                call.services().revoke_member(call.caller()?, current.id, &asked.reason, &asked.etag).await?;
             let receipt = Some(convert::receipt_of(&committed));
             Ok(pb::RevokeMemberResponse { member: Some(member_message(revoked)), receipt })
         };

@@ -48,7 +48,8 @@ impl PolicyService for Api {
         let run = async {
             let (dataset, version) = names::policy("name", &asked.name)?;
             let found = call.services().policy(call.caller()?, &dataset, Some(version)).await?;
-            Ok(pb::GetPolicyResponse { policy_version: Some(version_message(found)) })
+            let coverage = coverage(&found.policy).iter().map(coverage_message).collect();
+            Ok(pb::GetPolicyResponse { policy_version: Some(version_message(found)), coverage })
         };
         call.answer(run).await
     }
@@ -109,14 +110,10 @@ impl PolicyService for Api {
         let (call, asked) = Call::split(request)?;
         let run = async {
             let (dataset, version) = names::policy("name", &asked.name)?;
-            let (caller, services) = (call.caller()?, call.services());
-            if !asked.etag.is_empty() {
-                let current = services.policy(caller, &dataset, Some(version)).await?;
-                convert::require_etag(&asked.etag, current.revision, &asked.name)?;
-            }
-            let signature = asked.signature.clone();
-            let (revoked, committed) = services
-                .revoke_policy(caller, call.certificate()?, &dataset, version, &asked.reason, signature)
+            let (certificate, signature) = (call.certificate()?, asked.signature.clone());
+            let (revoked, committed) = call
+                .services()
+                .revoke_policy(call.caller()?, certificate, (&dataset, version), &asked.reason, &asked.etag, signature)
                 .await?;
             let receipt = Some(convert::receipt_of(&committed));
             Ok(pb::RevokePolicyResponse { policy_version: Some(version_message(revoked)), receipt })
@@ -238,7 +235,7 @@ fn finding_message(finding: Finding) -> pb::Finding {
     }
 }
 
-fn coverage_message(covered: &Covered) -> pb::TermCoverage {
+pub(super) fn coverage_message(covered: &Covered) -> pb::TermCoverage {
     let (fr, en) = match covered.coverage {
         Coverage::Enforced => ("le hub l'applique", "the hub enforces it"),
         Coverage::Duty => ("inscrit dans l'accord comme obligation", "recorded in the grant as a duty"),

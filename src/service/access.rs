@@ -7,7 +7,8 @@ use crate::{
     audit::Committed,
     domain::{
         Access, AccessRequest, AccessRequestId, AccessRequestState, Action, Ask, Caller, Columns, DatasetId, Decision,
-        Digest, EntryDraft, EntryKind, Grant, GrantId, GrantState, Name, Page, PageRequest, PurposeSlug, approval_object,
+        Digest, EntryDraft, EntryKind, Grant, GrantId, GrantState, Name, Page, PageRequest, PurposeSlug,
+        approval_object,
     },
     error::{Error, Reason, Result},
     policy::{Act, Family, Permit, explain},
@@ -291,16 +292,21 @@ impl Services {
     }
 
     /// Takes back a request of the caller's participant.
-    pub async fn withdraw_access(&self, caller: &Caller, id: AccessRequestId) -> Result<(AccessRequest, Committed)> {
+    pub async fn withdraw_access(
+        &self,
+        caller: &Caller,
+        id: AccessRequestId,
+        etag: &str,
+    ) -> Result<(AccessRequest, Committed)> {
         let request = self.access_request(caller, id).await?;
         let permit = self.authorise(caller, &request.requester, Family::Access, Act::Withdraw).await?;
         let entry = EntryDraft::by(EntryKind::AccessWithdrawn, caller)
             .about(&request.ask.dataset)
             .fact("request", id.to_string());
-        let now = self.now();
+        let (now, etag) = (self.now(), etag.to_owned());
         self.change(&permit, move |tx| {
             Box::pin(async move {
-                let mut withdrawn = load_request(tx, id, "").await?.withdraw(now)?;
+                let mut withdrawn = load_request(tx, id, &etag).await?.withdraw(now)?;
                 access::update_request(tx, &withdrawn, None).await?;
                 withdrawn.revision += 1;
                 Ok((withdrawn, vec![entry]))

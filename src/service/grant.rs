@@ -3,10 +3,10 @@
 use super::{Services, participant::check_text, require_etag};
 use crate::{
     audit::Committed,
-    domain::{Caller, Digest, EntryDraft, EntryKind, Grant, GrantId, Page, PageRequest},
+    domain::{Caller, Digest, EntryDraft, EntryKind, Grant, GrantId, Page, PageRequest, Policy},
     error::{Error, Result},
     policy::{Act, Family},
-    store::access,
+    store::{access, policy},
 };
 
 impl Services {
@@ -17,6 +17,15 @@ impl Services {
         let found = access::lookup_grant(&mut self.read_as(&permit).await?, id).await?.ok_or_else(not_found)?;
         let is_party = found.grantee == caller.participant || found.dataset.owner == caller.participant;
         if is_party { Ok(found) } else { Err(not_found()) }
+    }
+
+    /// The terms that a grant cites: the one rule of its policy, and the policy's floor.
+    pub async fn grant_terms(&self, caller: &Caller, grant: &Grant) -> Result<Policy> {
+        let permit = self.authorise(caller, &caller.participant, Family::Grant, Act::Read).await?;
+        let version = policy::by_digest(&mut self.read_as(&permit).await?, &grant.dataset, &grant.policy).await?;
+        let mut cited = version.ok_or_else(|| Error::not_found(format_args!("the policy of grant {}", grant.id)))?.policy;
+        cited.rules.retain(|rule| rule.id == grant.rule);
+        Ok(cited)
     }
 
     /// Grants that the caller's participant is a party of, newest first.

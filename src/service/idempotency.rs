@@ -74,10 +74,11 @@ impl Services {
     {
         let writer = self.inner.store.writer();
         let Ok(key) = CLAIM.try_with(Clone::clone) else { return writer.submit(run).await };
+        let now = self.now();
         writer
             .submit(move |tx| {
                 Box::pin(async move {
-                    request::claim(tx, &key.caller, key.id, &key.digest.to_string()).await?;
+                    request::claim(tx, &key.caller, key.id, &key.digest.to_string(), now).await?;
                     run(tx).await
                 })
             })

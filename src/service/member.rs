@@ -177,7 +177,13 @@ impl Services {
     }
 
     /// Revokes a member with all its certificates and tokens, at once.
-    pub async fn revoke_member(&self, caller: &Caller, id: MemberId, reason: &str) -> Result<(Member, Committed)> {
+    pub async fn revoke_member(
+        &self,
+        caller: &Caller,
+        id: MemberId,
+        reason: &str,
+        etag: &str,
+    ) -> Result<(Member, Committed)> {
         let current = self.member(caller, id).await?;
         let permit = self.authorise(caller, &current.participant, Family::Member, Act::Revoke).await?;
         check_text("reason", reason, 500)?;
@@ -185,7 +191,8 @@ impl Services {
             .concerning(&current.participant)
             .secret("revoked", id.to_string())
             .secret("reason", reason);
-        self.change_member(&permit, id, "", entry, |member| Ok(Member { state: MemberState::Revoked, ..member })).await
+        self.change_member(&permit, id, etag, entry, |member| Ok(Member { state: MemberState::Revoked, ..member }))
+            .await
     }
 
     async fn change_member(

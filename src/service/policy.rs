@@ -219,9 +219,9 @@ impl Services {
         &self,
         caller: &Caller,
         certificate: &[u8],
-        id: &DatasetId,
-        version: i64,
+        (id, version): (&DatasetId, i64),
         reason: &str,
+        etag: &str,
         signature: String,
     ) -> Result<(PolicyVersion, Committed)> {
         let permit = self
@@ -236,10 +236,10 @@ impl Services {
             .fact("policy", current.digest.to_string())
             .fact("version", version.to_string())
             .secret("reason", reason);
-        let id = id.clone();
+        let (id, etag) = (id.clone(), etag.to_owned());
         self.change(&permit, move |tx| {
             Box::pin(async move {
-                let revoked = load(tx, &id, version, "").await?.revoke()?;
+                let revoked = load(tx, &id, version, &etag).await?.revoke()?;
                 policy::update(tx, &revoked, Some(&signature)).await?;
                 let mut entries = vec![entry];
                 for grant in access::revoke_grants_of(tx, &id, &revoked.digest).await? {

@@ -1,5 +1,7 @@
 //! Idempotency keys (AIP-155), and the queries that were released and have not ended.
 
+use std::time::Duration;
+
 use super::{Tx, exists, failed, row::RowExt as _};
 use crate::{
     domain::{QueryId, RequestId, Timestamp},
@@ -26,12 +28,22 @@ pub async fn lookup(tx: &mut Tx, caller: &str, id: RequestId) -> Result<Option<E
     row.map(|row| Ok(Earlier { digest: row.col("digest")?, reply: row.col("reply")? })).transpose()
 }
 
-/// Claims a request id in the transaction of the change itself; a second claim fails.
-pub async fn claim(tx: &mut Tx, caller: &str, id: RequestId, digest: &str) -> Result<()> {
-    sqlx::query("INSERT INTO request (caller, id, digest) VALUES ($1, $2, $3)")
+/// How long a request id is remembered at least; the API promises half of it.
+const REMEMBERED: Duration = Duration::from_hours(48);
+
+/// Claims a request id in the transaction of the change itself; a second claim fails. Forgets the caller's old ones.
+pub async fn claim(tx: &mut Tx, caller: &str, id: RequestId, digest: &str, now: Timestamp) -> Result<()> {
+    sqlx::query("DELETE FROM request WHERE caller = $1 AND made_at < $2")
+        .bind(caller)
+        .bind(now.minus(REMEMBERED).micros())
+        .execute(tx.conn())
+        .await
+        .map_err(failed)?;
+    sqlx::query("INSERT INTO request (caller, id, digest, made_at) VALUES ($1, $2, $3, $4)")
         .bind(caller)
         .bind(id.to_string())
         .bind(digest)
+        .bind(now.micros())
         .execute(tx.conn())
         .await
         .map_err(exists(format_args!("request {id}")))?;

@@ -173,3 +173,27 @@ async fn an_entry_is_neither_changed_nor_deleted() {
     drop(tx);
     store.close().await;
 }
+
+#[tokio::test]
+async fn a_request_id_is_remembered_for_days_and_then_forgotten() {
+    use super::request;
+    let dir = tempfile::tempdir().unwrap();
+    let signer = Arc::new(Signer::new());
+    let store = store(dir.path(), &signer).await.unwrap();
+    let writer = store.writer();
+    let ids = [1_u128, 2, 3].map(|n| uuid::Uuid::from_u128(n).to_string().parse().unwrap());
+    let hour = |hours: u64| Timestamp::from_micros(0).plus(std::time::Duration::from_hours(hours));
+    for (id, at) in ids.iter().zip([1, 40, 50]) {
+        let id = *id;
+        let claim = move |tx: &mut super::Tx| -> futures::future::BoxFuture<'_, _> {
+            Box::pin(async move { request::claim(tx, "someone", id, "digest", hour(at)).await })
+        };
+        writer.stage(claim).await.unwrap();
+    }
+    let mut tx = store.read().await.unwrap();
+    let mut known = Vec::new();
+    for id in ids {
+        known.push(request::lookup(&mut tx, "someone", id).await.unwrap().is_some());
+    }
+    assert_eq!(known, [false, true, true]);
+}

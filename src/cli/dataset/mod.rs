@@ -14,7 +14,7 @@ use super::{
     failure::Failure,
     names,
     output::{Column, Format, to_json},
-    query, upload,
+    policy, query, upload,
 };
 use crate::grpc::pb;
 
@@ -133,8 +133,13 @@ pub async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
             search(text.join(" "), owner, filter.filter, list.limit, session).await
         }
         Command::Show { dataset } => {
-            let dataset = get(&session.client().await?, &dataset).await?;
-            show(&dataset, session)
+            let client = session.client().await?;
+            let dataset = get(&client, &dataset).await?;
+            show(&dataset, session)?;
+            if session.out.format == Format::Table && !session.out.quiet {
+                governing(&client, dataset.name, session).await?;
+            }
+            Ok(())
         }
         Command::Update { dataset, flags } => update(&dataset, flags, session).await,
         Command::Upload { dataset, file, format } => send(&dataset, &file, format, session).await,
@@ -278,6 +283,19 @@ fn show(dataset: &pb::Dataset, session: &mut Session<'_>) -> Result<(), Failure>
     }
     session.out.line("")?;
     session.out.rows(&columns, SCHEMA)
+}
+
+/// The policy in force, and what the hub does about each of its terms.
+async fn governing(client: &Client, parent: String, session: &mut Session<'_>) -> Result<(), Failure> {
+    let request = pb::ListPoliciesRequest { parent, page_size: 50, ..pb::ListPoliciesRequest::default() };
+    let versions = client.policies().list_policies(request).await?.into_inner().policy_versions;
+    let Some(version) = versions.into_iter().find(|one| one.state() == pb::PolicyState::Published) else {
+        return Ok(());
+    };
+    session.out.line("")?;
+    session.out.line(format_args!("{}  {}", version.name, version.digest))?;
+    let request = pb::GetPolicyRequest { name: version.name };
+    policy::covered(&client.policies().get_policy(request).await?.into_inner().coverage, session.out)
 }
 
 async fn update(dataset: &str, flags: describe::Flags, session: &mut Session<'_>) -> Result<(), Failure> {

@@ -10,7 +10,7 @@ use super::{
     Session,
     choices::{FilterArgs, ListArgs, pages},
     failure::Failure,
-    names,
+    names, policy,
     output::{Column, Format},
 };
 use crate::grpc::pb;
@@ -82,12 +82,17 @@ pub async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
         Command::Show { grant, jws } => {
             let request = pb::GetGrantRequest { name: names::grant(&grant)? };
             let response = session.client().await?.access().get_grant(request).await?.into_inner();
-            let grant = response.grant.ok_or_else(|| Failure::protocol("it lacks the grant"))?;
+            let grant = response.grant.clone().ok_or_else(|| Failure::protocol("it lacks the grant"))?;
             if jws {
                 return session.out.line(grant.jws);
             }
+            if session.out.format != Format::Table {
+                return session.out.show(&pb::GetGrantResponse { grant: Some(grant), ..response });
+            }
             session.out.show(&grant)?;
-            if session.out.format == Format::Table && !session.out.quiet {
+            if !session.out.quiet {
+                session.out.line("")?;
+                policy::covered(&response.coverage, session.out)?;
                 let says = session.out.lang.pick("signed form, decoded:", "forme signée, décodée :").to_owned();
                 session.out.line(format_args!("\n{says}"))?;
                 for part in decode(&grant.jws)? {

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Subcommand, builder::PossibleValuesParser};
 
+pub(super) use show::covered;
+
 use super::{
     Session, access,
     choices::{self, ListArgs, pages},

@@ -7,7 +7,7 @@ use crate::{
         Session,
         env::Lang,
         failure::{Exit, Failure},
-        output::{Column, Format},
+        output::{Column, Format, Out},
     },
     domain::{Digest, Policy},
     grpc::pb,
@@ -62,6 +62,19 @@ pub(super) fn version(version: &pb::PolicyVersion, session: &mut Session<'_>) ->
     Ok(())
 }
 
+/// Shows what the hub does about each term.
+pub(in crate::cli) fn covered(coverage: &[pb::TermCoverage], out: &mut Out) -> Result<(), Failure> {
+    let lang = out.lang;
+    let terms: Vec<_> = coverage
+        .iter()
+        .map(|term| {
+            let coverage = term.coverage().as_str_name().trim_start_matches("COVERAGE_").to_ascii_lowercase();
+            json!({"coverage": coverage, "path": term.path, "text": text(term.note.as_ref(), lang)})
+        })
+        .collect();
+    out.rows(&terms, COVERAGE)
+}
+
 /// Shows what a check has found; fails if the policy would be refused.
 pub(super) fn check(response: &pb::CheckPolicyResponse, session: &mut Session<'_>) -> Result<(), Failure> {
     let lang = session.out.lang;
@@ -81,15 +94,7 @@ pub(super) fn check(response: &pb::CheckPolicyResponse, session: &mut Session<'_
             session.out.rows(&findings, FINDINGS)?;
             session.out.line("")?;
         }
-        let terms: Vec<_> = response
-            .coverage
-            .iter()
-            .map(|term| {
-                let coverage = term.coverage().as_str_name().trim_start_matches("COVERAGE_").to_ascii_lowercase();
-                json!({"coverage": coverage, "path": term.path, "text": text(term.note.as_ref(), lang)})
-            })
-            .collect();
-        session.out.rows(&terms, COVERAGE)?;
+        covered(&response.coverage, session.out)?;
     }
     let errors = response.findings.iter().filter(|f| f.severity() == pb::FindingSeverity::Error).count();
     if errors == 0 {
@@ -139,7 +144,7 @@ fn text(text: Option<&pb::LocalizedText>, lang: Lang) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::{env::Env, output::Out};
+    use crate::cli::env::Env;
 
     fn sample() -> (Policy, pb::PolicyVersion) {
         let manifest = "dataset: chu.stays\nrules:\n- {id: r, effect: permit, actions: [aggregate], legal_basis: \
