@@ -48,7 +48,7 @@ impl PolicyService for Api {
         let run = async {
             let (dataset, version) = names::policy("name", &asked.name)?;
             let found = call.services().policy(call.caller()?, &dataset, Some(version)).await?;
-            let coverage = coverage(&found.policy).iter().map(coverage_message).collect();
+            let coverage = crate::policy::check::coverage(&found.policy).iter().map(coverage_message).collect();
             Ok(pb::GetPolicyResponse { policy_version: Some(version_message(found)), coverage })
         };
         call.answer(run).await

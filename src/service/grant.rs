@@ -23,7 +23,8 @@ impl Services {
     pub async fn grant_terms(&self, caller: &Caller, grant: &Grant) -> Result<Policy> {
         let permit = self.authorise(caller, &caller.participant, Family::Grant, Act::Read).await?;
         let version = policy::by_digest(&mut self.read_as(&permit).await?, &grant.dataset, &grant.policy).await?;
-        let mut cited = version.ok_or_else(|| Error::not_found(format_args!("the policy of grant {}", grant.id)))?.policy;
+        let mut cited =
+            version.ok_or_else(|| Error::not_found(format_args!("the policy of grant {}", grant.id)))?.policy;
         cited.rules.retain(|rule| rule.id == grant.rule);
         Ok(cited)
     }

@@ -185,10 +185,11 @@ async fn a_request_id_is_remembered_for_days_and_then_forgotten() {
     let hour = |hours: u64| Timestamp::from_micros(0).plus(std::time::Duration::from_hours(hours));
     for (id, at) in ids.iter().zip([1, 40, 50]) {
         let id = *id;
-        let claim = move |tx: &mut super::Tx| -> futures::future::BoxFuture<'_, _> {
-            Box::pin(async move { request::claim(tx, "someone", id, "digest", hour(at)).await })
-        };
-        writer.stage(claim).await.unwrap();
+        let now = hour(at);
+        writer
+            .stage(move |tx| Box::pin(async move { request::claim(tx, "someone", id, "digest", now).await }))
+            .await
+            .unwrap();
     }
     let mut tx = store.read().await.unwrap();
     let mut known = Vec::new();

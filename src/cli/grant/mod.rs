@@ -10,8 +10,9 @@ use super::{
     Session,
     choices::{FilterArgs, ListArgs, pages},
     failure::Failure,
-    names, policy,
+    names,
     output::{Column, Format},
+    policy,
 };
 use crate::grpc::pb;
 
