@@ -138,6 +138,9 @@ mod tests {
                 "max_rows": u64::MAX,
                 "certificate_required": false,
                 "consent_required": false,
+                "difference_check": false,
+                "no_join_on": [],
+                "rates": [],
             })
         );
         let error = pb::Refusal { reason: pb::ErrorReason::GrantRequired.into(), ..pb::Refusal::default() };

@@ -170,6 +170,9 @@ const MATRIX: &[Row] = matrix! {
         "Execute" execute for &[REQUESTER], |_me| pb::ExecuteRequest {
             sql: "select count(*) from chu.communes".to_owned(), purpose: RESEARCH.to_owned(), grants: Vec::new(),
         };
+        "Download" download for &[REQUESTER], |_me| pb::DownloadRequest {
+            dataset: "participants/chu/datasets/communes".to_owned(), purpose: RESEARCH.to_owned(), ..Default::default()
+        };
         "ExplainQuery" explain_query for &[REQUESTER], |_me| pb::ExplainQueryRequest {
             sql: "select count(*) from chu.communes".to_owned(), purpose: RESEARCH.to_owned(), grants: Vec::new(),
         };
