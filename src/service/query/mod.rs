@@ -22,11 +22,7 @@ pub use self::{
 use super::Services;
 use crate::{
     audit::Committed,
-<<<<<<< HEAD
     domain::{Action, Caller, DatasetId, EntryDraft, EntryKind, GrantId, PurposeSlug, QueryId},
-=======
-    domain::{Caller, DatasetId, EntryDraft, EntryKind, GrantId, PurposeSlug, QueryId},
->>>>>>> main
     error::{Error, Reason, Result},
     policy::{Act, Family, Permit},
     query::Planned,

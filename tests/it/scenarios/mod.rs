@@ -1,7 +1,7 @@
 //! Stories of what people do with a hub, and of what they do wrong.
 
-mod downloads;
 mod decisions;
+mod downloads;
 mod enrolment;
 mod errors;
 mod grants;
