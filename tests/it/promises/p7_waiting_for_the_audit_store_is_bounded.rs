@@ -56,6 +56,14 @@ async fn a_query_waits_two_seconds_at_most(hub: &mut Hub) {
     }
     blocked.release().await;
     recovers(&world).await;
+    // The decision may have been recorded when nobody waited any more: then its outcome is, too.
+    let url = hub.database_url();
+    eventually("every query has its outcome", Duration::from_secs(20), || async {
+        let mut db = crate::harness::sane::connect(&url).await;
+        let open: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM query_run").fetch_one(&mut db).await.unwrap();
+        (open == 0).then_some(())
+    })
+    .await;
 }
 
 async fn a_denial_that_cannot_be_recorded_is_no_answer_either(hub: &mut Hub) {
