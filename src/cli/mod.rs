@@ -19,6 +19,7 @@ pub mod env;
 pub mod failure;
 mod files;
 pub mod grant;
+mod hammer;
 pub mod member;
 pub mod names;
 pub mod output;
@@ -98,6 +99,7 @@ enum Command {
     Consent(consent::Args),
     Query(query::Args),
     Audit(audit::Args),
+    Hammer(hammer::Args),
     /// Print a script that completes commands in your shell.
     Completions {
         /// The shell.
@@ -154,6 +156,7 @@ async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<(), Fai
         Command::Consent(args) => Box::pin(consent::run(args, session)).await,
         Command::Query(args) => Box::pin(query::run(args, session)).await,
         Command::Audit(args) => Box::pin(audit::run(args, session)).await,
+        Command::Hammer(args) => Box::pin(hammer::run(args, session)).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "odh", &mut script);

@@ -102,6 +102,13 @@ pub async fn receipt(tx: &mut Tx, origin: &str, index: u64) -> Result<Receipt> {
     Ok(Receipt { index, leaf_hash: event.leaf_hash, checkpoint: head.checkpoint })
 }
 
+/// What the whole database takes on disk, in bytes.
+pub async fn size_bytes(tx: &mut Tx) -> Result<u64> {
+    let sql = tx.engine.size_bytes();
+    let bytes: i64 = sqlx::query_scalar(sql).fetch_one(tx.conn()).await.map_err(failed)?;
+    u64::try_from(bytes).map_err(|e| Error::internal(format_args!("size of the database: {e}")))
+}
+
 fn event(row: &AnyRow) -> Result<AuditEvent> {
     let hash: Vec<u8> = row.col("leaf_hash")?;
     let leaf_hash = hash.try_into().map_err(|_| Error::internal("inconsistent row, column leaf_hash"))?;

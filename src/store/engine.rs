@@ -163,6 +163,14 @@ impl Engine {
         }
     }
 
+    /// What the database takes on disk.
+    pub(super) const fn size_bytes(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
+            Self::Postgres => "SELECT pg_database_size(current_database())",
+        }
+    }
+
     /// Inserts subjects from one JSON parameter: an array of `[ordinal, pseudonym]`.
     pub(super) const fn insert_subjects(self) -> &'static str {
         match self {

@@ -9,6 +9,7 @@ pub mod audit;
 pub mod consent;
 pub mod dataset;
 mod engine;
+mod lock;
 mod log;
 pub mod member;
 pub mod participant;
@@ -19,7 +20,7 @@ mod row;
 mod tests;
 mod writer;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{fs::File, path::PathBuf, sync::Arc, time::Duration};
 
 use sqlx::{AnyPool, any::AnyPoolOptions, pool::PoolConnection};
 
@@ -53,6 +54,8 @@ pub struct Store {
     pool: AnyPool,
     engine: Engine,
     writer: Writer,
+    /// Of a SQLite file; see [`lock`].
+    lock: Option<Arc<File>>,
 }
 
 /// A connection, inside a transaction when the writer hands it out.
@@ -72,6 +75,7 @@ impl Store {
         metrics: WriterMetrics,
     ) -> Result<Self> {
         let engine = Engine::of_url(&config.url)?;
+        let lock = lock::lock(engine, &config.url)?.map(Arc::new);
         let pool =
             engine.connect(AnyPoolOptions::new().max_connections(config.max_connections.max(2)), &config.url).await?;
         engine.migrate(&pool).await?;
@@ -79,7 +83,7 @@ impl Store {
         log::check_against_file(&mut tx, signer.as_ref(), &config.checkpoint_file).await?;
         drop(tx);
         let writer = Writer::start(pool.clone(), engine, &config, signer, clock, metrics);
-        Ok(Self { pool, engine, writer })
+        Ok(Self { pool, engine, writer, lock })
     }
 
     /// A connection for reading. Each statement sees what is committed when it runs.
@@ -101,6 +105,9 @@ impl Store {
     pub async fn close(&self) {
         self.writer.drain().await;
         self.pool.close().await;
+        if let Some(Err(error)) = self.lock.as_ref().map(|lock| lock.unlock()) {
+            tracing::warn!(%error, "the lock of the database could not be given back");
+        }
     }
 
     /// True if the database answers within `timeout`.

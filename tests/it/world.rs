@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use odh::grpc::pb;
 
 use crate::{
-    harness::Hub,
+    harness::{Hub, Site},
     personas::{Admin, Auditor, Operator, Requester, Steward},
     policies::{open_policy, stays_policy},
 };
@@ -48,8 +48,13 @@ pub(crate) struct World {
 
 /// Builds it in a fresh hub.
 pub(crate) async fn small(hub: &mut Hub) -> World {
-    let site = hub.site();
-    let operator = Operator::first(&site, &hub.operator_token()).await;
+    let token = hub.operator_token();
+    at(&hub.site(), &token).await
+}
+
+/// Builds it in the fresh hub at `site`, whose first operator enrols with `token`.
+pub(crate) async fn at(site: &Site, token: &str) -> World {
+    let operator = Operator::first(site, token).await;
     let auditor = operator.auditor().await;
     let owner = operator.welcome("chu", pb::ParticipantKind::PublicBody).await;
     let steward = owner.steward().await;

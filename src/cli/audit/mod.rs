@@ -1,6 +1,7 @@
 //! `odh audit`: reading the log, and verifying it without trusting the operator.
 
 mod export;
+mod report;
 
 use std::path::{Path, PathBuf};
 
@@ -87,6 +88,7 @@ enum Command {
         #[arg(long = "checkpoint", value_name = "FILE")]
         held: Vec<PathBuf>,
     },
+    Report(report::Args),
     /// Print a proof that an entry is in the log (C2SP tlog-proof), verified.
     Prove {
         /// The entry's index.
@@ -122,6 +124,7 @@ pub async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
             self::list(&filter, list.limit, session).await
         }
         Command::Export { folder, first_index } => self::export(&folder, first_index, session).await,
+        Command::Report(args) => report::run(&args, session),
         Command::Verify { folder, key, held } => verify(&folder, key.as_deref(), &held, session),
         Command::Prove { index, key } => prove(index, key.as_deref(), session).await,
         Command::Checkpoint { key } => {

@@ -77,6 +77,8 @@ impl Services {
         let id = QueryId::generate(self.now());
         match self.try_query(caller, &ask, id).await {
             Ok(run) => Ok(run),
+            // Nobody waits a second time for a log that is away (P7).
+            Err(error) if error.reason() == Reason::AuditUnavailable => Err(error),
             Err(error) => {
                 let error = with_id(error, id);
                 self.record_refusal(caller, &ask.sql, Some(&ask.purpose), id, &error).await?;
@@ -96,7 +98,12 @@ impl Services {
                         .await;
                 }
                 Err(error) if error.reason() == Reason::QueryCut => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    if error.reason() == Reason::AuditUnavailable {
+                        run::close_unreleased(self, caller, &resolved.uses, id);
+                    }
+                    return Err(error);
+                }
             }
         }
         Err(Error::new(Reason::QueryCut))

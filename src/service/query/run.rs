@@ -264,6 +264,13 @@ impl Drop for QueryRun {
     }
 }
 
+/// Closes a query whose decision nobody could wait for: if it is recorded all the same, then so is that nothing left.
+pub(super) fn close_unreleased(services: &Services, caller: &Caller, uses: &[DatasetUse], id: QueryId) {
+    let owners: Vec<ParticipantId> = uses.iter().map(|one| one.dataset.owner.clone()).collect();
+    let outcome = outcome_entry(caller, &owners, id, Reason::AuditUnavailable.name(), 0, 0);
+    tokio::spawn(close_in_the_end(services.clone(), id, vec![outcome]));
+}
+
 fn outcome_entry(
     caller: &Caller,
     owners: &[ParticipantId],

@@ -37,13 +37,8 @@ impl Home {
         let template = engine.database(name).await?;
         let database_url = template.replace("{data_dir}", data.to_str().unwrap());
         let config = dir.join("odh.toml");
-        let text = format!(
-            "data_dir = \"{}\"\n[hub]\nid = \"{HUB_ID}\"\n[database]\nurl = \"{database_url}\"\n\
-             [listen]\ngrpc = \"127.0.0.1:0\"\nhttps = \"127.0.0.1:0\"\nops = \"127.0.0.1:0\"\n\
-             [limits]\ndrain_timeout = \"10s\"\n[telemetry]\nlog = \"warn\"\n",
-            data.display()
-        );
-        fs::write(&config, text).unwrap();
+        fs::create_dir_all(dir).unwrap();
+        fs::write(&config, configuration(&data, &database_url)).unwrap();
         Some(Self { dir: data, config, database_url })
     }
 
@@ -57,23 +52,70 @@ impl Home {
         fs::read_to_string(self.dir.join("operator.token")).unwrap().trim().to_owned()
     }
 
+    /// A hub in `dir` on the database of another.
+    pub(crate) fn beside(other: &Self, dir: &Path) -> Self {
+        let (data, config) = (dir.join("data"), dir.join("odh.toml"));
+        fs::write(&config, configuration(&data, &other.database_url)).unwrap();
+        Self { dir: data, config, database_url: other.database_url.clone() }
+    }
+
+    /// A hub whose directory another process sees as `data`, and this one as `seen`.
+    pub(crate) fn elsewhere(data: &Path, seen: &Path) -> Self {
+        let config = seen.with_extension("toml");
+        let database_url = format!("sqlite://{}/hub.db", data.display());
+        fs::write(&config, configuration(data, &database_url)).unwrap();
+        Self { dir: seen.to_owned(), config: data.with_extension("toml"), database_url }
+    }
+
     /// Starts the binary and waits until it says where it listens.
     pub(crate) async fn serve(&self) -> HubProcess {
-        let config = self.config.clone();
-        let dir = self.dir.clone();
-        tokio::task::spawn_blocking(move || HubProcess::spawn(&config, &dir)).await.unwrap()
+        self.serve_under(&[]).await
+    }
+
+    /// Starts the binary as an argument of another command, which becomes it.
+    pub(crate) async fn serve_under(&self, command: &[&str]) -> HubProcess {
+        let (config, dir) = (self.config.clone(), self.dir.clone());
+        let command = command.iter().map(ToString::to_string).collect::<Vec<_>>();
+        tokio::task::spawn_blocking(move || HubProcess::spawn(&command, &config, &dir)).await.unwrap()
+    }
+
+    /// Starts the binary where it must refuse to, and gives what it says.
+    pub(crate) async fn refuses(&self) -> String {
+        // Should it start all the same, it ends.
+        let bounded = ["timeout", "20"].map(str::to_owned);
+        let mut command = odh(&bounded, &self.config);
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        assert!(!output.status.success(), "the hub did start");
+        String::from_utf8_lossy(&output.stderr).into_owned()
     }
 }
 
+fn configuration(data: &Path, database_url: &str) -> String {
+    format!(
+        "data_dir = \"{}\"\n[hub]\nid = \"{HUB_ID}\"\n[database]\nurl = \"{database_url}\"\n\
+         [listen]\ngrpc = \"127.0.0.1:0\"\nhttps = \"127.0.0.1:0\"\nops = \"127.0.0.1:0\"\n\
+         [limits]\ndrain_timeout = \"10s\"\n[telemetry]\nlog = \"warn\"\n",
+        data.display()
+    )
+}
+
+/// `odh serve`, under another command if there is one.
+fn odh(under: &[String], config: &Path) -> Command {
+    let odh = env!("CARGO_BIN_EXE_odh").to_owned();
+    let mut words = under.iter().chain(std::iter::once(&odh));
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words).args(["serve", "--ready-json", "--config"]).arg(config);
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ODH_")) {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
 impl HubProcess {
-    fn spawn(config: &Path, dir: &Path) -> Self {
+    fn spawn(under: &[String], config: &Path, dir: &Path) -> Self {
         let started = Instant::now();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_odh"));
-        command.args(["serve", "--ready-json", "--config"]).arg(config);
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ODH_")) {
-            command.env_remove(name);
-        }
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = odh(under, config).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert!(!line.is_empty(), "the hub did not start: {}", child.wait().unwrap());
@@ -83,6 +125,11 @@ impl HubProcess {
         let ca_pem = fs::read_to_string(dir.join("ca.crt")).unwrap();
         let site = Site { grpc: address("grpc"), https: address("https"), ops: address("ops"), ca_pem };
         Self { site, started_in, child }
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Ends it without any warning: SIGKILL.

@@ -1,6 +1,6 @@
 //! A TCP proxy that can go silent or cut: how a database looks when its machine or network fails.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -21,7 +21,17 @@ pub(crate) enum Link {
     Silent,
     /// Ends every connection and accepts none.
     Cut,
+    /// Ends a connection as it says COMMIT, once: before the server has heard it, or before it has answered.
+    CutAtCommit {
+        /// Whether the server hears it.
+        heard: bool,
+    },
 }
+
+/// What a client of PostgreSQL sends to commit: a simple query.
+const COMMIT: &[u8] = b"COMMIT\0";
+/// How long a server may take to commit.
+const ANSWERED: Duration = Duration::from_millis(500);
 
 /// A proxy in front of one address. Dropping it ends it.
 pub(crate) struct Proxy {
@@ -41,7 +51,7 @@ impl Proxy {
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 if *state.borrow() != Link::Cut {
-                    tokio::spawn(connect(client, upstream, state.subscribe()));
+                    tokio::spawn(connect(client, upstream, Arc::clone(&state)));
                 }
             }
         });
@@ -61,24 +71,48 @@ impl Drop for Proxy {
     }
 }
 
-async fn connect(client: TcpStream, upstream: SocketAddr, mut link: watch::Receiver<Link>) {
+async fn connect(client: TcpStream, upstream: SocketAddr, state: Arc<watch::Sender<Link>>) {
+    let mut link = state.subscribe();
     if link.wait_for(|link| *link != Link::Silent).await.is_err() {
         return;
     }
     let Ok(server) = TcpStream::connect(upstream).await else { return };
     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
     tokio::select! {
-        () = pass(from_client, to_server, link.clone()) => {}
-        () = pass(from_server, to_client, link.clone()) => {}
+        () = pass(from_client, to_server, link.clone(), Some(&state)) => {}
+        () = pass(from_server, to_client, link.clone(), None) => {}
         _ = link.wait_for(|link| *link == Link::Cut) => {}
     }
 }
 
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut link: watch::Receiver<Link>) {
+/// Passes bytes on while the link is up. A direction that can cut at a commit has the `state` of the link.
+async fn pass(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut link: watch::Receiver<Link>,
+    state: Option<&watch::Sender<Link>>,
+) {
     let mut buffer = vec![0; 16 * 1024];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
-        if link.wait_for(|link| *link == Link::Up).await.is_err() || to.write_all(&buffer[..length]).await.is_err() {
+        let Ok(now) = link.wait_for(|link| !matches!(link, Link::Silent | Link::Cut)).await.map(|link| *link) else {
             return;
+        };
+        let bytes = &buffer[..length];
+        match (now, state) {
+            (Link::CutAtCommit { heard }, Some(state)) if bytes.windows(COMMIT.len()).any(|part| part == COMMIT) => {
+                if heard && to.write_all(bytes).await.is_ok() {
+                    // Long enough for the server to commit. Its answer is held back and lost with the connection.
+                    state.send_replace(Link::Silent);
+                    tokio::time::sleep(ANSWERED).await;
+                }
+                state.send_replace(Link::Up);
+                return;
+            }
+            _ => {
+                if to.write_all(bytes).await.is_err() {
+                    return;
+                }
+            }
         }
     }
 }

@@ -28,6 +28,28 @@ pub(crate) async fn check(database_url: &str, dir: &Path) -> Verified {
     verified
 }
 
+/// What a database holds, after its log has been verified as a whole.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct State {
+    /// Number of entries of the log.
+    pub(crate) entries: u64,
+    /// The root over them.
+    root: odh::audit::Hash,
+    datasets: i64,
+}
+
+/// The state of a database, which must agree with its log: what an entry says was done is there, and nothing else.
+pub(crate) async fn state(database_url: &str, dir: &Path) -> State {
+    let mut db = connect(database_url).await;
+    let verified = verify_log(&mut db, dir).await;
+    counters_have_no_gaps(&mut db).await;
+    let mut count = async |sql: &'static str| sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut db).await.unwrap();
+    let datasets = count("SELECT COUNT(*) FROM dataset").await;
+    assert_eq!(datasets, count("SELECT COUNT(*) FROM entry WHERE kind = 'dataset.created'").await);
+    db.close().await.unwrap();
+    State { entries: verified.entries, root: verified.checkpoint.root, datasets }
+}
+
 /// A connection to a hub's database beside the hub.
 pub(crate) async fn connect(database_url: &str) -> AnyConnection {
     sqlx::any::install_default_drivers();

@@ -8,6 +8,7 @@ mod grants;
 mod lists;
 mod operations;
 mod queries;
+mod reports;
 mod roles;
 mod tls;
 mod uploads;

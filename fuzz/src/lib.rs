@@ -1,0 +1,3 @@
+//! What the fuzz targets assert.
+
+pub mod log;
