@@ -113,7 +113,7 @@ impl Flight {
         let messages = self.fetch(ticket).await?.into_inner();
         let mut stream = FlightRecordBatchStream::new_from_flight_data(messages.map_err(FlightError::from));
         let mut batches = Vec::new();
-        while let Some(batch) = stream.try_next().await.map_err(status)? {
+        while let Some(batch) = stream.try_next().await.map_err(status_of)? {
             batches.push(batch);
         }
         let schema = stream.schema().expect("an answer without rows has its columns").clone();
@@ -184,7 +184,7 @@ pub(super) fn ticket(info: &FlightInfo) -> Ticket {
 }
 
 /// The status that `arrow-flight` wraps.
-pub(super) fn status(error: FlightError) -> Status {
+pub(super) fn status_of(error: FlightError) -> Status {
     match error {
         FlightError::Tonic(status) => *status,
         other => panic!("not a status: {other}"),

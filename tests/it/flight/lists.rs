@@ -1,6 +1,11 @@
 //! Catalogs, schemas and tables: what the caller may query, and nothing that it may not know.
 
-use arrow::{array::BinaryArray, datatypes::Schema};
+use std::collections::{BTreeMap, HashMap};
+
+use arrow::{
+    array::BinaryArray,
+    datatypes::{FieldRef, Schema},
+};
 use arrow_flight::{
     IpcMessage,
     sql::{
@@ -197,10 +202,18 @@ async fn what_a_policy_hides_does_not_show_in_a_list(hub: &mut Hub) {
         let list = flight.list(&ask).await.unwrap();
         let sql = format!("select * from chu.{id} order by pid");
         let info = flight.info(&sql).await.unwrap();
-        let shown = format!("{:?} {:?} {:?}", names(&list), schemas(&list), (info.schema.clone(), info.total_records));
-        seen.push((shown.replace(id, "near"), flight.take(info).await.unwrap()));
+        let shown: Vec<String> = schemas(&list).iter().flat_map(fields).chain(names(&list)).collect();
+        let shown = shown.join("\n").replace(id, "near");
+        seen.push((shown, info.schema.clone(), info.total_records, flight.take(info).await.unwrap()));
     }
     assert_eq!(seen[0], seen[1]);
+}
+
+/// All that a schema says, in an order of its own.
+fn fields(schema: &Schema) -> Vec<String> {
+    let sorted = |metadata: &HashMap<String, String>| metadata.clone().into_iter().collect::<BTreeMap<_, _>>();
+    let field = |field: &FieldRef| format!("{} {:?} {:?}", field.name(), field.data_type(), sorted(field.metadata()));
+    schema.fields().iter().map(field).chain([format!("{:?}", sorted(schema.metadata()))]).collect()
 }
 
 fn row_cost(row: usize) -> i64 {

@@ -23,7 +23,7 @@ use futures::TryStreamExt as _;
 use prost::Message as _;
 use tonic::{Code, Status, transport::Channel};
 
-use super::client::{Flight, Table, colleague, requester, status};
+use super::client::{Flight, Table, colleague, requester, status_of};
 use crate::{
     harness::{Hub, on_both_engines},
     personas::{metadata, refused},
@@ -49,12 +49,12 @@ async fn count(flight: &Flight, condition: &str, values: Vec<ArrayRef>) -> Resul
 async fn run(flight: &Flight, sql: &str, values: Vec<ArrayRef>) -> Result<Table, Status> {
     let mut statement = prepare(flight, sql).await?;
     statement.set_parameters(row(values)).unwrap();
-    let info = statement.execute().await.map_err(status)?;
+    let info = statement.execute().await.map_err(status_of)?;
     flight.take(info).await
 }
 
 async fn prepare(flight: &Flight, sql: &str) -> Result<PreparedStatement<Channel>, Status> {
-    flight.sql().prepare(sql.to_owned(), None).await.map_err(status)
+    flight.sql().prepare(sql.to_owned(), None).await.map_err(status_of)
 }
 
 fn row(values: Vec<ArrayRef>) -> RecordBatch {
@@ -89,7 +89,7 @@ async fn columns_and_parameters_are_told_before_it_runs(hub: &mut Hub) {
     assert_eq!(flight.take(info).await.unwrap().rows().len(), world::PLACES);
     // Where nothing tells the type it is a text, or a number where a text does not fit.
     let open = prepare(&flight, "select upper($2), round(1.234, $1), $3 from chu.communes limit 1").await.unwrap();
-    assert_eq!(types(open.parameter_schema().unwrap())[2], DataType::Int64);
+    assert_eq!(types(open.parameter_schema().unwrap()), [DataType::Int64, DataType::Utf8, DataType::Utf8]);
 }
 
 async fn a_value_of_each_type_is_bound(hub: &mut Hub) {
@@ -172,7 +172,7 @@ async fn what_is_bound_is_what_the_statement_takes(hub: &mut Hub) {
     let status = refused(wrong(vec![number(1), long]).await, Code::InvalidArgument, "QUERY_REJECTED");
     assert_eq!(metadata(&status, "rule"), "too_complex");
     let mut unbound = prepare(&flight, "select name from chu.communes where code = ?").await.unwrap();
-    refused(unbound.execute().await.map_err(status), Code::InvalidArgument, "INVALID_ARGUMENT");
+    refused(unbound.execute().await.map_err(status_of), Code::InvalidArgument, "INVALID_ARGUMENT");
 }
 
 async fn a_statement_is_its_members_own_until_it_is_closed(hub: &mut Hub) {
@@ -217,7 +217,7 @@ async fn what_would_be_refused_is_refused_when_it_is_prepared(hub: &mut Hub) {
     statement.set_parameters(row(vec![number(30)])).unwrap();
     statement.execute().await.unwrap();
     world.steward.revoke_grant(&world.grant.name).await.unwrap();
-    refused(statement.execute().await.map_err(status), Code::PermissionDenied, "GRANT_REVOKED");
+    refused(statement.execute().await.map_err(status_of), Code::PermissionDenied, "GRANT_REVOKED");
 }
 
 async fn nothing_but_values_can_be_put(hub: &mut Hub) {

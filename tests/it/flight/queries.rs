@@ -6,7 +6,7 @@ use tonic::Code;
 use super::client::{Flight, Table, colleague, requester, ticket};
 use crate::{
     harness::{Hub, on_both_engines},
-    personas::{Requester, metadata, refused},
+    personas::{Auditor, metadata, refused},
     world::{self, COMMUNES, RESEARCH},
 };
 
@@ -44,7 +44,7 @@ async fn a_refusal_names_its_reason_and_is_recorded_once(hub: &mut Hub) {
     let world = world::small(hub).await;
     let flight = requester(&world.requester).await;
     let other = flight.plain().with("x-odh-purpose", "marketing");
-    let before = denials(&world.requester).await.len();
+    let before = denials(&world.auditor).await.len();
     let reasons = [
         (refused(flight.info("select admitted from chu.stays").await, Code::InvalidArgument, "QUERY_REJECTED"), "rule"),
         (refused(flight.info("select 1; select 2").await, Code::InvalidArgument, "QUERY_REJECTED"), "rule"),
@@ -55,7 +55,7 @@ async fn a_refusal_names_its_reason_and_is_recorded_once(hub: &mut Hub) {
     for (status, key) in &reasons {
         assert!(!metadata(status, key).is_empty(), "{status:?}");
     }
-    let denied = denials(&world.requester).await;
+    let denied = denials(&world.auditor).await;
     assert_eq!(denied.len() - before, reasons.len(), "{denied:?}");
     // A steward may not query; the hub says so as for every query.
     let steward = Flight::of(&world.steward).await;
@@ -74,17 +74,16 @@ async fn the_decision_is_recorded_before_rows_leave_and_the_outcome_after(hub: &
     let (query, decision) = (told("x-odh-query"), told("x-odh-decision"));
     let entries = world.auditor.entries("").await;
     let (_, entry) = entries.iter().find(|(index, _)| index.to_string() == decision).expect("it is there already");
-    assert_eq!(entry["facts"]["query"], query.as_str());
-    assert_eq!((entry["facts"]["decision"].as_str(), entry["purpose"].as_str()), (Some("permit"), Some(RESEARCH)));
+    assert_eq!(entry["f"]["query"], query.as_str());
+    assert_eq!((entry["f"]["decision"].as_str(), entry["purpose"].as_str()), (Some("permit"), Some(RESEARCH)));
     let mut bytes = 0;
     let mut messages = answer.into_inner();
     while let Some(message) = messages.message().await.unwrap() {
         bytes += message.data_header.len() + message.data_body.len();
     }
     let entries = world.auditor.entries("").await;
-    let outcome =
-        entries.iter().find(|(_, it)| it["facts"]["query"] == query.as_str() && it["facts"]["end"] == "complete");
-    let facts = &outcome.expect("an outcome").1["facts"];
+    let outcome = entries.iter().find(|(_, it)| it["f"]["query"] == query.as_str() && it["f"]["end"] == "complete");
+    let facts = &outcome.expect("an outcome").1["f"];
     let rows = (world::consenting() * 4).to_string();
     assert_eq!(
         (facts["rows"].as_str(), facts["bytes"].as_str()),
@@ -175,8 +174,8 @@ fn names(table: &Table) -> Vec<String> {
     table.schema.fields().iter().map(|field| field.name().clone()).collect()
 }
 
-/// The refused queries among the entries of a member.
-async fn denials(requester: &Requester) -> Vec<serde_json::Value> {
-    let entries = requester.entries("").await.into_iter().map(|(_, entry)| entry);
-    entries.filter(|entry| entry["facts"]["decision"] == "deny" || entry["facts"]["call"].is_string()).collect()
+/// The denials in the log.
+async fn denials(auditor: &Auditor) -> Vec<serde_json::Value> {
+    let entries = auditor.entries("").await.into_iter().map(|(_, entry)| entry);
+    entries.filter(|entry| entry["f"]["decision"] == "deny" || entry["f"]["call"].is_string()).collect()
 }

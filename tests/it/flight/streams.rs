@@ -6,7 +6,7 @@ use arrow_flight::{CancelFlightInfoRequest, FlightData, FlightInfo};
 use prost::Message as _;
 use tonic::{Code, Status, Streaming};
 
-use super::client::{Flight, colleague, requester, ticket};
+use super::client::{colleague, requester, ticket};
 use crate::{
     harness::{Hub, on_both_engines},
     personas::refused,
@@ -65,7 +65,7 @@ async fn a_reset_stream_frees_its_place_and_is_recorded(hub: &mut Hub) {
     crate::harness::eventually("places are free again", Duration::from_secs(5), query).await;
     let ended = || async {
         let entries = world.auditor.entries("").await;
-        let cancelled = entries.iter().filter(|(_, entry)| entry["facts"]["end"] == "cancelled").count();
+        let cancelled = entries.iter().filter(|(_, entry)| entry["f"]["end"] == "cancelled").count();
         (cancelled >= most).then_some(())
     };
     crate::harness::eventually("each is recorded", Duration::from_secs(5), ended).await;

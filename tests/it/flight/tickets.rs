@@ -7,7 +7,7 @@ use arrow_flight::{
 use prost::Message as _;
 use tonic::Code;
 
-use super::client::{Flight, colleague, requester, ticket};
+use super::client::{colleague, requester, ticket};
 use crate::{
     harness::{Hub, on_both_engines},
     personas::{metadata, refused},
@@ -62,7 +62,6 @@ async fn what_is_revoked_between_ticket_and_answer_is_refused(hub: &mut Hub) {
     refused(flight.info(ROWS).await, Code::PermissionDenied, "GRANT_REVOKED");
     world.operator.suspend("lab").await;
     refused(flight.get(&other).await, Code::PermissionDenied, "PARTICIPANT_NOT_ACTIVE");
-    world.lab.client.participants().who_am_i(odh::grpc::pb::WhoAmIRequest {}).await.unwrap();
 }
 
 async fn a_dataset_with_other_columns_is_not_what_was_announced(hub: &mut Hub) {
