@@ -25,6 +25,9 @@ use crate::error::{Error, Result};
 /// Most parameters of one statement.
 const MAX_PARAMETERS: usize = 256;
 
+/// Most parameters of unknown type whose types are tried in every combination.
+const MAX_GUESSED: usize = 3;
+
 /// A statement with places for values: `?`, in order, or `$1`, `$2` and so on, in any order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parameterised {
@@ -174,14 +177,22 @@ impl Literal {
     }
 }
 
-/// The types to plan a statement with, the likeliest first: what planning could not tell is a text or else a number.
+/// The types to plan a statement with, the likeliest first: what planning could not tell is a text or a number. Few
+/// such parameters are tried in every combination, many as all of one kind.
 pub fn parameter_guesses(found: &[Option<DataType>]) -> Vec<Vec<DataType>> {
-    let with = |other: DataType| found.iter().map(|it| it.clone().unwrap_or_else(|| other.clone())).collect();
-    let mut guesses = vec![with(DataType::Utf8)];
-    if found.iter().any(Option::is_none) {
-        guesses.push(with(DataType::Int64));
-    }
-    guesses
+    let open = found.iter().filter(|it| it.is_none()).count();
+    let masks: Vec<u32> = if open <= MAX_GUESSED { (0..1 << open).collect() } else { vec![0, u32::MAX] };
+    let guess = |mask: u32| {
+        let mut at = 0;
+        let types = found.iter().map(|known| {
+            known.clone().unwrap_or_else(|| {
+                at += 1;
+                if mask.rotate_right(at - 1) & 1 == 1 { DataType::Int64 } else { DataType::Utf8 }
+            })
+        });
+        types.collect()
+    };
+    masks.into_iter().map(guess).collect()
 }
 
 /// The parameters' types as the schema that a client binds a row of.

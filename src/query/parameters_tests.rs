@@ -72,6 +72,17 @@ fn what_has_no_literal_is_refused() {
     assert!(bind("?", vec![Arc::new(bytes)]).is_err());
 }
 
+#[test]
+fn what_is_unknown_is_guessed_and_what_is_known_is_kept() {
+    use DataType::{Date32, Int64, Utf8};
+    assert_eq!(parameter_guesses(&[Some(Date32)]), [[Date32]]);
+    assert_eq!(
+        parameter_guesses(&[None, Some(Date32), None]),
+        [[Utf8, Date32, Utf8], [Int64, Date32, Utf8], [Utf8, Date32, Int64], [Int64, Date32, Int64]]
+    );
+    assert_eq!(parameter_guesses(&vec![None; 40]), [vec![Utf8; 40], vec![Int64; 40]]);
+}
+
 proptest! {
     /// However hostile a text is, the statement around it keeps its tokens and the value comes back whole.
     #[test]

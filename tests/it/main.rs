@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "what was measured is shown by `--nocapture`")]
 
 mod faults;
+mod flight;
 mod harness;
 mod hostile;
 mod layering;
