@@ -20,14 +20,21 @@ use arrow::{
     compute::{BatchCoalescer, cast},
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
-use datafusion::{error::DataFusionError, physical_plan::execute_stream};
-use futures::{Stream, StreamExt as _};
+use datafusion::{
+    error::DataFusionError,
+    execution::TaskContext,
+    physical_plan::{ExecutionPlan, execute_stream, execute_stream_partitioned},
+};
+use futures::{
+    Stream, StreamExt as _,
+    stream::{self, BoxStream},
+};
 use tokio::{runtime::Runtime, sync::mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     engine::{Engine, Planned, over},
-    failure::{failed, of_running},
+    failure::{failed, of_running, reject},
     scan::BATCH_ROWS,
 };
 use crate::{
@@ -53,6 +60,7 @@ pub struct Counters {
 pub struct DatasetCounters {
     pub(super) scanned: AtomicU64,
     pub(super) passed: AtomicU64,
+    pub(super) suppressed: AtomicU64,
 }
 
 impl DatasetCounters {
@@ -64,6 +72,11 @@ impl DatasetCounters {
     /// Rows that the row filter and the consents let pass.
     pub fn passed(&self) -> u64 {
         self.passed.load(Ordering::Relaxed)
+    }
+
+    /// Groups withheld because they had too few of this dataset's people; a group may lack those of another, too.
+    pub fn suppressed_groups(&self) -> u64 {
+        self.suppressed.load(Ordering::Relaxed)
     }
 }
 
@@ -171,7 +184,10 @@ enum Message {
 }
 
 async fn produce(planned: Planned, send: &mpsc::Sender<Result<Message>>) -> Result<()> {
-    let mut stream = execute_stream(planned.physical, planned.context).map_err(|error| of_running(&error))?;
+    for check in planned.checks {
+        once_for_each_key(check, Arc::clone(&planned.context)).await?;
+    }
+    let mut stream = batches(planned.physical, planned.context).map_err(|error| of_running(&error))?;
     let mut out = Out {
         coalescer: BatchCoalescer::new(Arc::clone(&planned.schema), BATCH_ROWS),
         left: planned.cap,
@@ -195,6 +211,32 @@ async fn produce(planned: Planned, send: &mpsc::Sender<Result<Message>>) -> Resu
     }
     out.finish().await
 }
+
+/// The batches of a plan. Those of small data come part by part, so that the parts of a union are in one order.
+fn batches(
+    plan: Arc<dyn ExecutionPlan>,
+    context: Arc<TaskContext>,
+) -> std::result::Result<BoxStream<'static, std::result::Result<RecordBatch, DataFusionError>>, DataFusionError> {
+    if context.session_config().target_partitions() > 1 {
+        return Ok(execute_stream(plan, context)?.boxed());
+    }
+    Ok(stream::iter(execute_stream_partitioned(plan, context)?).flatten().boxed())
+}
+
+/// Runs the search for a key that a joined table repeats, before anything else is read: that there is one depends on
+/// what the caller may see anyway, and whether it is looked for on the text alone.
+async fn once_for_each_key(check: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Result<()> {
+    let mut found = execute_stream(check, context).map_err(|error| of_running(&error))?;
+    while let Some(batch) = found.next().await {
+        if batch.map_err(|error| of_running(&error))?.num_rows() > 0 {
+            return Err(reject("join_repeats", REPEATS));
+        }
+    }
+    Ok(())
+}
+
+const REPEATS: &str = "a table that is joined with an aggregate-only dataset of others repeats a key, which would weigh \
+     people: give it one row for each key, as a subquery with GROUP BY does";
 
 /// Re-chunks batches, and holds them back where nothing may leave before the end.
 struct Out<'a> {

@@ -24,6 +24,9 @@ pub fn check_how(how: &How, columns: &[Column]) -> Result<()> {
             return invalid(path(), detail);
         }
     }
+    if let Some(name) = how.no_join_on.iter().find(|name| !columns.iter().any(|column| column.name == **name)) {
+        return invalid("how.no_join_on".to_owned(), format!("there is no column `{name}`"));
+    }
     if how.aggregate_only.is_some_and(|k| k < 2) {
         return invalid("how.aggregate_only".to_owned(), "a group needs at least 2 subjects".to_owned());
     }
@@ -52,6 +55,7 @@ mod tests {
             (How { masks: [("age".into(), Mask::Hmac)].into(), ..How::default() }, "how.masks.age"),
             (How { masks: [("nope".into(), Mask::Null)].into(), ..How::default() }, "how.masks.nope"),
             (How { aggregate_only: Some(1), ..How::default() }, "how.aggregate_only"),
+            (How { no_join_on: ["nope".into()].into(), ..How::default() }, "how.no_join_on"),
         ] {
             assert_eq!(check_how(&bad, &columns).unwrap_err().params()["path"], path);
         }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use aws_lc_rs::hmac;
 use roaring::RoaringBitmap;
 
 use super::{
@@ -38,6 +39,8 @@ pub struct GovernedDataset {
     pub mask_key: [u8; 32],
     /// Rows of the object.
     pub rows: u64,
+    /// Whether it belongs to the caller's participant, which then chose what is in it.
+    pub own: bool,
 }
 
 /// The arrow type of a column.
@@ -71,6 +74,10 @@ pub(super) struct Compiled {
     /// Types of every stored column, to be compared with the object's.
     pub(super) types: BTreeMap<String, DataType>,
     pub(super) counters: Arc<DatasetCounters>,
+    /// Rows of the object, as the catalog states them.
+    pub(super) rows: u64,
+    /// Whether the caller chose what is in it.
+    pub(super) own: bool,
 }
 
 /// A column that the caller sees.
@@ -81,6 +88,8 @@ pub(super) struct Visible {
     /// The namespace, if this is the subject key and its values still identify subjects.
     pub(super) namespace: Option<String>,
     pub(super) mask: Option<ColumnMask>,
+    /// Whether its owner lets no query join on it.
+    pub(super) no_join: bool,
 }
 
 impl Compiled {
@@ -95,7 +104,9 @@ impl Compiled {
         let mut fields = Vec::new();
         for column in stored.iter().filter(|column| dataset.columns.contains(&column.name)) {
             visible.push(Visible::new(column, dataset)?);
-            fields.push(Field::new(&column.name, arrow_type(column.data_type), true));
+            // A mask may leave no value where there was one.
+            let nullable = column.nullable || dataset.how.masks.contains_key(&column.name);
+            fields.push(Field::new(&column.name, arrow_type(column.data_type), nullable));
         }
         // A mask on a column that the object lacks would be a term without effect.
         if dataset.how.masks.keys().any(|name| !stored.iter().any(|column| column.name == *name)) {
@@ -120,6 +131,8 @@ impl Compiled {
             k: dataset.how.aggregate_only.map(|k| k.max(2)),
             types: stored.iter().map(|column| (column.name.clone(), arrow_type(column.data_type))).collect(),
             counters: Arc::default(),
+            rows: dataset.rows,
+            own: dataset.own,
         })
     }
 }
@@ -137,10 +150,26 @@ impl Visible {
         });
         let mask = match mask {
             Some(mask) => {
-                Some(ColumnMask::compile(mask, column, &dataset.mask_key).map_err(|_| failed("mask does not fit"))?)
+                let key = if is_subject { dataset.mask_key } else { column_key(dataset, &column.name) };
+                Some(ColumnMask::compile(mask, column, &key).map_err(|_| failed("mask does not fit"))?)
             }
             None => None,
         };
-        Ok(Self { name: column.name.clone(), role, namespace, mask })
+        let no_join = dataset.how.no_join_on.contains(&column.name);
+        Ok(Self { name: column.name.clone(), role, namespace, mask, no_join })
     }
+}
+
+/// The key of one column's pseudonyms. Equal texts of two columns have different ones, so that nobody who can put texts
+/// of his own under a mask of the hub gets a dictionary for somebody else's column. Subject keys keep one key for all
+/// datasets, since that is what they are joined by.
+fn column_key(dataset: &GovernedDataset, column: &str) -> [u8; 32] {
+    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &dataset.mask_key));
+    for part in [dataset.id.owner.as_str(), dataset.id.name.as_str(), column] {
+        context.update(part.as_bytes());
+        context.update(&[0x1f]);
+    }
+    let mut key = [0; 32];
+    key.copy_from_slice(context.sign().as_ref());
+    key
 }

@@ -13,21 +13,22 @@ use datafusion::{
     common::tree_node::TreeNodeRecursion,
     execution::{SessionState, TaskContext},
     logical_expr::LogicalPlan,
-    physical_plan::{ExecutionPlan, empty::EmptyExec, placeholder_row::PlaceholderRowExec},
+    physical_plan::ExecutionPlan,
 };
 use tokio::{runtime::Runtime, sync::Semaphore};
 
 use super::{
     admit::{self, Admitted},
     answer::{Answer, Counters, plain_schema},
+    barrier::{self, Shape},
     dataset::{Compiled, GovernedDataset},
     failure::{failed, of_planning, quote, reject},
-    guard, lane,
+    guard::{self, Rules},
+    lane,
     parameters::{Parameterised, plain_type},
-    rewrite::{protect, tables_read},
+    rewrite::{Protected, protect, tables_read},
     scan::GovernedScanExec,
     session,
-    suppress::KSuppressExec,
     totalise::{average_as_double, totalise},
 };
 use crate::{
@@ -182,8 +183,11 @@ impl Inner {
         let suppressed = Arc::new(AtomicU64::new(0));
         let session =
             session::build(&self.config, &compiled, Arc::clone(&suppressed)).map_err(|_| failed("session"))?;
-        let aggregate_only = compiled.iter().any(|dataset| dataset.k.is_some());
-        let physical = self.runtime()?.block_on(physical(&session, admitted, aggregate_only))?;
+        let mut closed = compiled.iter().filter(|dataset| dataset.k.is_some()).peekable();
+        let aggregate_only = closed.peek().is_some();
+        let normalised = admitted.normalised().to_owned();
+        let rules = Rules { aggregate_only, of_others: closed.any(|dataset| !dataset.own) };
+        let Physical { plan: physical, checks } = self.runtime()?.block_on(physical(&session, admitted, rules))?;
         let counters = Counters::new(
             suppressed,
             compiled
@@ -194,6 +198,8 @@ impl Inner {
         Ok(Planned {
             schema: plain_schema(&physical.schema()),
             physical,
+            checks,
+            normalised,
             context: Arc::new(TaskContext::from(&session)),
             aggregate_only,
             cap: policy_cap.min(self.config.max_rows),
@@ -202,6 +208,12 @@ impl Inner {
             counters: Arc::new(counters),
         })
     }
+}
+
+/// What runs: the searches for repeated keys, then the plan.
+struct Physical {
+    plan: Arc<dyn ExecutionPlan>,
+    checks: Vec<Arc<dyn ExecutionPlan>>,
 }
 
 /// The datasets that a query names, ready to be planned over.
@@ -217,29 +229,37 @@ fn compile(admitted: &Admitted, datasets: &[GovernedDataset]) -> Result<Vec<Arc<
 }
 
 /// Text to physical plan: guard, coercion, totalisation, suppression, optimisation, and the last assertion.
-async fn physical(session: &SessionState, admitted: Admitted, aggregate_only: bool) -> Result<Arc<dyn ExecutionPlan>> {
+async fn physical(session: &SessionState, admitted: Admitted, rules: Rules) -> Result<Physical> {
     let plan = session.statement_to_plan(admitted.statement).await.map_err(|error| of_planning(&error))?;
-    guard::check(&plan, aggregate_only)?;
-    let plan = if aggregate_only { average_as_double(plan).map_err(|error| of_planning(&error))? } else { plan };
+    guard::check(&plan, rules)?;
+    let reads = !tables_read(&plan).map_err(|_| failed("foreign table"))?.is_empty();
+    let plan = if rules.aggregate_only { average_as_double(plan).map_err(|error| of_planning(&error))? } else { plan };
     let options = session.config_options();
     let coerced =
         session.analyzer().execute_and_check(plan, options, |_, _| {}).map_err(|error| of_planning(&error))?;
     let total = totalise(coerced).map_err(|error| of_planning(&error))?;
-    let protected = if aggregate_only { protect(total).map_err(|_| failed("suppression"))? } else { total };
-    let rows_without_data = makes_a_row(&protected);
-    // Not `SessionState::optimize`, which would coerce again after the casts have been made total.
-    let optimised = session.optimizer().optimize(protected, session, |_, _| {}).map_err(|error| of_planning(&error))?;
-    // What the text alone rules out, as `WHERE a = NULL` does, is gone by now: its empty answer needs no table.
-    let reads = !tables_read(&optimised).map_err(|_| failed("foreign table"))?.is_empty();
-    let physical = session.query_planner().create_physical_plan(&optimised, session).await;
-    let physical = physical.map_err(|error| of_planning(&error))?;
-    let leaves = Leaves::of(&physical);
-    let suppresses = !aggregate_only || !leaves.has(Leaf::Governed) || contains_suppression(&physical);
-    let conjured = leaves.has(Leaf::Placeholder) && reads && !rows_without_data;
-    if leaves.has(Leaf::Foreign) || !suppresses || conjured {
-        return Err(failed("a plan without the barrier"));
+    let Protected { plan, checks } = if rules.aggregate_only {
+        protect(total).map_err(|_| failed("suppression"))?
+    } else {
+        Protected { plan: total, checks: Vec::new() }
+    };
+    let shape = Shape { suppressed: rules.aggregate_only, row_without_data: !reads || makes_a_row(&plan) };
+    let plan = optimised(session, plan).await?;
+    barrier::check(&plan, shape)?;
+    let mut searches = Vec::with_capacity(checks.len());
+    for check in checks {
+        let search = optimised(session, check).await?;
+        // It shows no group, only whether there is one, and only of what the caller chose.
+        barrier::check(&search, Shape { suppressed: false, row_without_data: true })?;
+        searches.push(search);
     }
-    Ok(physical)
+    Ok(Physical { plan, checks: searches })
+}
+
+async fn optimised(session: &SessionState, plan: LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+    // Not `SessionState::optimize`, which would coerce again after the casts have been made total.
+    let plan = session.optimizer().optimize(plan, session, |_, _| {}).map_err(|error| of_planning(&error))?;
+    session.query_planner().create_physical_plan(&plan, session).await.map_err(|error| of_planning(&error))
 }
 
 /// Whether the query itself asks for a row without a table, as `SELECT 1` does, at the top or in a subquery.
@@ -252,52 +272,12 @@ fn makes_a_row(plan: &LogicalPlan) -> bool {
     found && walked.is_ok()
 }
 
-/// What a leaf of a physical plan is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Leaf {
-    Governed,
-    Placeholder,
-    Empty,
-    Foreign,
-}
-
-/// The leaves of a physical plan.
-struct Leaves(Vec<Leaf>);
-
-impl Leaves {
-    fn of(plan: &Arc<dyn ExecutionPlan>) -> Self {
-        let mut leaves = Self(Vec::new());
-        leaves.walk(plan);
-        leaves
-    }
-
-    fn has(&self, leaf: Leaf) -> bool {
-        self.0.contains(&leaf)
-    }
-
-    fn walk(&mut self, plan: &Arc<dyn ExecutionPlan>) {
-        let children = plan.children();
-        if children.is_empty() {
-            self.0.push(match plan {
-                leaf if leaf.is::<GovernedScanExec>() => Leaf::Governed,
-                leaf if leaf.is::<PlaceholderRowExec>() => Leaf::Placeholder,
-                leaf if leaf.is::<EmptyExec>() => Leaf::Empty,
-                _ => Leaf::Foreign,
-            });
-        }
-        for child in children {
-            self.walk(child);
-        }
-    }
-}
-
-fn contains_suppression(plan: &Arc<dyn ExecutionPlan>) -> bool {
-    plan.is::<KSuppressExec>() || plan.children().into_iter().any(contains_suppression)
-}
-
 /// A query that may run once it is in the audit log.
 pub struct Planned {
     pub(super) physical: Arc<dyn ExecutionPlan>,
+    /// Searches that must find nothing before it runs.
+    pub(super) checks: Vec<Arc<dyn ExecutionPlan>>,
+    normalised: String,
     pub(super) context: Arc<TaskContext>,
     pub(super) schema: SchemaRef,
     pub(super) aggregate_only: bool,
@@ -311,6 +291,11 @@ impl Planned {
     /// The columns of the answer, without metadata.
     pub const fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// The query as the parser writes it: one form for texts that differ only in layout and comments.
+    pub fn normalised(&self) -> &str {
+        &self.normalised
     }
 
     /// Whether groups of fewer than k subjects are suppressed in the answer.

@@ -2,6 +2,42 @@
 
 use crate::domain::ColumnRole;
 
+/// A column's or an expression's lineage, the scans that it comes from, and whether it may be joined on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Origin {
+    pub(super) lineage: Lineage,
+    /// One bit for each scan, in the order of the walk.
+    pub(super) scans: u64,
+    /// Derived from a column that its owner lets no query join on.
+    pub(super) no_join: bool,
+}
+
+impl Origin {
+    /// Of a value that no scan has a part in.
+    pub(super) const fn plain() -> Self {
+        Self { lineage: Lineage::Plain, scans: 0, no_join: false }
+    }
+
+    /// The same value with another lineage.
+    pub(super) fn with(self, lineage: Lineage) -> Self {
+        Self { lineage, ..self }
+    }
+
+    /// What an expression over both is.
+    pub(super) fn combine(self, other: &Self) -> Self {
+        Self {
+            lineage: self.lineage.combine(&other.lineage),
+            scans: self.scans | other.scans,
+            no_join: self.no_join || other.no_join,
+        }
+    }
+
+    /// Whether it brings a column that no query may join on together with another relation.
+    pub(super) const fn is_hidden_join(&self) -> bool {
+        self.no_join && self.scans.count_ones() > 1
+    }
+}
+
 /// Where a column's values come from, as far as the rules for aggregate-only data care.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Lineage {
@@ -69,6 +105,11 @@ impl Lineage {
             (None, None) => matches!((self, other), (Self::Key | Self::Plain, Self::Key | Self::Plain)),
             _ => false,
         }
+    }
+
+    /// The more closed of two columns that are equal in every row: of a visible and an aggregate-only one the latter.
+    pub(super) fn closer(&self, other: &Self) -> Self {
+        if matches!(self, Self::Plain | Self::PlainSubject(_)) { other.clone() } else { self.clone() }
     }
 
     /// What an expression over both is.

@@ -15,6 +15,8 @@
 mod admit;
 mod answer;
 mod at_least_k;
+mod barrier;
+mod bounded;
 mod check;
 mod consent;
 mod dataset;
@@ -29,10 +31,12 @@ mod lineage;
 mod mask;
 mod parameters;
 mod predicate;
+mod pushed;
 mod rewrite;
 mod scan;
 mod session;
 mod suppress;
+mod total;
 mod totalise;
 
 pub use admit::{Admitted, TextLimits, limits};

@@ -12,9 +12,11 @@ use datafusion::{
     common::{Column, TableReference},
     datasource::{provider_as_source, source_as_provider},
     error::{DataFusionError, Result},
+    functions_aggregate::expr_fn::count,
     logical_expr::{
-        Aggregate, AggregateUDF, Expr, Extension, Filter, Join, LogicalPlan, Projection, SubqueryAlias, TableScan,
-        TableScanBuilder,
+        Aggregate, AggregateUDF, BinaryExpr, Expr, ExprFunctionExt as _, Extension, Filter, Join, LogicalPlan,
+        LogicalPlanBuilder, Operator, Projection, SubqueryAlias, TableScan, TableScanBuilder, lit,
+        utils::split_conjunction,
     },
 };
 
@@ -25,12 +27,24 @@ use super::{at_least_k::AtLeastK, scan::GovernedTable, suppress::KSuppress};
 struct Hidden {
     column: Column,
     k: u32,
+    /// The dataset's place among those of the query.
+    dataset: usize,
+    /// Whether it is the caller's own.
+    own: bool,
+}
+
+/// A plan with its suppressions, and the searches for repeated keys that come before it.
+#[derive(Debug)]
+pub(super) struct Protected {
+    pub(super) plan: LogicalPlan,
+    pub(super) checks: Vec<LogicalPlan>,
 }
 
 /// Adds suppression to every aggregate over aggregate-only data.
-pub(super) fn protect(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let (plan, hidden) = Rewrite::default().node(plan)?;
-    if hidden.is_empty() { Ok(plan) } else { Err(escaped()) }
+pub(super) fn protect(plan: LogicalPlan) -> Result<Protected> {
+    let mut rewrite = Rewrite::default();
+    let (plan, hidden) = rewrite.node(plan)?;
+    if hidden.is_empty() { Ok(Protected { plan, checks: rewrite.checks }) } else { Err(escaped()) }
 }
 
 /// Guard and rewrite disagree; nothing may run.
@@ -42,6 +56,7 @@ fn escaped() -> DataFusionError {
 struct Rewrite {
     scans: usize,
     flags: usize,
+    checks: Vec<LogicalPlan>,
 }
 
 impl Rewrite {
@@ -91,12 +106,19 @@ impl Rewrite {
         let source = provider_as_source(Arc::new(table.with_hidden(&name)));
         let column = Column::new(Some(scan.table_name.clone()), name);
         let scan = TableScanBuilder::new(scan.table_name, source).build()?;
-        Ok((LogicalPlan::TableScan(scan), vec![Hidden { column, k }]))
+        let (dataset, own) = (table.index(), table.dataset().own);
+        Ok((LogicalPlan::TableScan(scan), vec![Hidden { column, k, dataset, own }]))
     }
 
     fn join(&mut self, join: Join) -> Result<(LogicalPlan, Vec<Hidden>)> {
         let (left, mut hidden) = self.node(Arc::unwrap_or_clone(join.left))?;
         let (right, more) = self.node(Arc::unwrap_or_clone(join.right))?;
+        let guarded = |hidden: &[Hidden]| hidden.iter().any(|it| !it.own);
+        match (guarded(&hidden), guarded(&more)) {
+            (true, false) => self.checks.push(repeated_key(&right, &join.on, join.filter.as_ref())?),
+            (false, true) => self.checks.push(repeated_key(&left, &join.on, join.filter.as_ref())?),
+            (true, true) | (false, false) => {}
+        }
         hidden.extend(more);
         let join = Join::try_new(
             Arc::new(left),
@@ -122,19 +144,68 @@ impl Rewrite {
         // The strictest k binds for every dataset that is joined.
         let k = hidden.iter().map(|it| it.k).max().unwrap_or(2);
         let at_least_k = Arc::new(AggregateUDF::from(AtLeastK::new(k)));
+        let mut figures: Vec<Expr> = Vec::new();
+        for figure in aggregate.aggr_expr.iter().filter_map(figure) {
+            if !figures.contains(&figure) {
+                figures.push(figure);
+            }
+        }
         let mut aggregates = aggregate.aggr_expr;
-        let mut flags = Vec::new();
-        for it in hidden {
-            let name = format!("__odh_k_{}", self.flags);
-            self.flags += 1;
-            aggregates.push(at_least_k.call(vec![Expr::Column(it.column)]).alias(&name));
-            flags.push(Expr::Column(Column::new(None::<TableReference>, name)));
+        let (mut flags, mut datasets) = (Vec::new(), Vec::new());
+        for it in &hidden {
+            let people = at_least_k.call(vec![Expr::Column(it.column.clone())]);
+            // Who has a value is in the group, so that the figures' flags are all that is needed.
+            let mut counts: Vec<Expr> = Vec::new();
+            for figure in &figures {
+                counts.push(people.clone().filter(figure.clone().is_not_null()).build()?);
+            }
+            if counts.is_empty() {
+                counts.push(people);
+            }
+            for count in counts {
+                let name = format!("__odh_k_{}", self.flags);
+                self.flags += 1;
+                aggregates.push(count.alias(&name));
+                flags.push(Expr::Column(Column::new(None::<TableReference>, name)));
+                datasets.push(it.dataset);
+            }
         }
         let counted = LogicalPlan::Aggregate(Aggregate::try_new(input, aggregate.group_expr, aggregates)?);
-        let suppressed = LogicalPlan::Extension(Extension { node: Arc::new(KSuppress::new(counted, flags)) });
+        let suppressed = LogicalPlan::Extension(Extension { node: Arc::new(KSuppress::new(counted, flags, datasets)) });
         let projected = Projection::try_new(visible, Arc::new(suppressed))?;
         Ok((LogicalPlan::Projection(projected), Vec::new()))
     }
+}
+
+/// What an aggregate is a figure of; none of `count(*)`.
+fn figure(aggregate: &Expr) -> Option<Expr> {
+    match aggregate {
+        Expr::Alias(alias) => figure(&alias.expr),
+        Expr::AggregateFunction(call) => call.params.args.iter().find(|arg| !matches!(arg, Expr::Literal(..))).cloned(),
+        _ => None,
+    }
+}
+
+/// A query that has a row if a side of a join repeats a key of the join's condition. A missing key meets nothing.
+fn repeated_key(side: &LogicalPlan, on: &[(Expr, Expr)], filter: Option<&Expr>) -> Result<LogicalPlan> {
+    let equalities = filter.into_iter().flat_map(split_conjunction).filter_map(|term| match term {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => Some((&**left, &**right)),
+        _ => None,
+    });
+    let pairs = on.iter().map(|(left, right)| (left, right)).chain(equalities);
+    let here = |expr: &&Expr| {
+        let columns = expr.column_refs();
+        !columns.is_empty() && columns.into_iter().all(|column| side.schema().has_column(column))
+    };
+    let keys: Vec<Expr> = pairs.filter_map(|(a, b)| [a, b].into_iter().find(here)).cloned().collect();
+    let known = keys.iter().map(|key| key.clone().is_not_null()).reduce(Expr::and).ok_or_else(escaped)?;
+    let times = "__odh_times";
+    LogicalPlanBuilder::from(side.clone())
+        .filter(known)?
+        .aggregate(keys, vec![count(lit(1_i64)).alias(times)])?
+        .filter(Expr::Column(Column::from_name(times)).gt(lit(1_i64)))?
+        .limit(0, Some(1))?
+        .build()
 }
 
 /// The governed tables that `plan` reads, by their place among the query's datasets.

@@ -1,8 +1,10 @@
 //! The barrier: a leaf that reads an object, applies policy, consent and masks inside, and lets nothing through.
 //!
-//! It overrides none of DataFusion's push-down hooks, shows no children, reports unknown statistics and describes
-//! itself by the dataset's name, so neither a predicate nor a plan, a statistic or an error sees a hidden row. Batches
-//! come out in equal chunks, so that their sizes do not tell how many rows were dropped between two that were kept.
+//! It overrides none of DataFusion's push-down hooks of plans, shows no children and describes itself by the dataset's
+//! name, so neither a predicate nor a plan, a statistic or an error sees a hidden row. It takes comparisons that cannot
+//! fail ([`Pushed`]), and of large datasets it reports about how many rows the catalog states, never how many pass.
+//! Batches come out in equal chunks, so that their sizes do not tell how many rows were dropped between two that were
+//! kept.
 
 use std::{
     fmt,
@@ -18,10 +20,10 @@ use arrow::{
 use async_trait::async_trait;
 use datafusion::{
     catalog::{Session, TableProvider},
-    common::tree_node::TreeNodeRecursion,
+    common::{Statistics, stats::Precision, tree_node::TreeNodeRecursion},
     error::{DataFusionError, Result},
     execution::{SendableRecordBatchStream, TaskContext},
-    logical_expr::{Expr, TableType},
+    logical_expr::{Expr, TableProviderFilterPushDown, TableType},
     parquet::arrow::{
         ProjectionMask,
         arrow_reader::{
@@ -33,16 +35,20 @@ use datafusion::{
     physical_plan::{
         DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
         execution_plan::{Boundedness, EmissionType},
+        statistics::StatisticsArgs,
         stream::RecordBatchStreamAdapter,
     },
 };
 
-use super::dataset::{Compiled, ORDINAL_COLUMN};
+use super::{
+    dataset::{Compiled, ORDINAL_COLUMN},
+    pushed::Pushed,
+};
 
 /// Rows of a batch, read and written.
 pub(super) const BATCH_ROWS: usize = 8_192;
 /// Below this many rows a scan is not split: the split would cost more than it saves.
-const SPLIT_ROWS: i64 = 64 * 1024;
+pub(super) const SPLIT_ROWS: u64 = 64 * 1024;
 
 /// A dataset as DataFusion's planner sees it. With `hidden` its last column identifies the row's subject.
 #[derive(Debug, Clone)]
@@ -51,12 +57,14 @@ pub(super) struct GovernedTable {
     schema: SchemaRef,
     hidden: bool,
     index: usize,
+    about: Option<usize>,
 }
 
 impl GovernedTable {
-    /// The table with what the caller sees; `index` is its place among the query's datasets.
-    pub(super) fn new(dataset: Arc<Compiled>, index: usize) -> Self {
-        Self { schema: Arc::clone(&dataset.schema), dataset, hidden: false, index }
+    /// The table with what the caller sees; `index` is its place among the query's datasets, `about` how many rows the
+    /// planner may take it to have.
+    pub(super) fn new(dataset: Arc<Compiled>, index: usize, about: Option<usize>) -> Self {
+        Self { schema: Arc::clone(&dataset.schema), dataset, hidden: false, index, about }
     }
 
     /// The same table with the hidden column `name` after the visible ones.
@@ -89,13 +97,24 @@ impl TableProvider for GovernedTable {
         &self,
         session: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
+        filters: &[Expr],
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();
         let projection = projection.unwrap_or(&all);
         let partitions = session.config().target_partitions();
-        Ok(Arc::new(GovernedScanExec::new(self, projection.clone(), partitions)?))
+        let refused = || DataFusionError::Internal("a filter that the scan does not take".to_owned());
+        let pushed = filters.iter().map(|filter| Pushed::of(filter, &self.dataset).ok_or_else(refused));
+        let pushed = pushed.collect::<Result<Vec<_>>>()?;
+        Ok(Arc::new(GovernedScanExec::new(self, projection.clone(), pushed, partitions)?))
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        let support = |filter: &&Expr| match Pushed::of(filter, &self.dataset) {
+            Some(_) => TableProviderFilterPushDown::Exact,
+            None => TableProviderFilterPushDown::Unsupported,
+        };
+        Ok(filters.iter().map(support).collect())
     }
 }
 
@@ -106,6 +125,7 @@ pub(super) struct GovernedScanExec {
     /// Row groups of each partition, with the number of the first row.
     parts: Vec<(Vec<usize>, u64)>,
     properties: Arc<PlanProperties>,
+    about: Option<usize>,
 }
 
 /// What every partition of a scan shares.
@@ -117,16 +137,21 @@ struct Source {
     projection: Vec<usize>,
     schema: SchemaRef,
     mask: ProjectionMask,
+    pushed: Vec<Pushed>,
 }
 
+/// Of how many rows a comparison is taken to keep one.
+const SELECTIVITY: usize = 5;
+
 impl GovernedScanExec {
-    fn new(table: &GovernedTable, projection: Vec<usize>, partitions: usize) -> Result<Self> {
+    fn new(table: &GovernedTable, projection: Vec<usize>, pushed: Vec<Pushed>, partitions: usize) -> Result<Self> {
         let dataset = Arc::clone(&table.dataset);
         let file = File::open(&dataset.object)?;
         let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
         check_object(&dataset, metadata.schema())?;
         let mut needed: Vec<&str> = dataset.predicate_columns.iter().map(String::as_str).collect();
         needed.extend(projection.iter().filter_map(|at| dataset.visible.get(*at)).map(|column| column.name.as_str()));
+        needed.extend(pushed.iter().map(Pushed::column));
         let hidden = table.hidden && projection.contains(&dataset.visible.len());
         if dataset.consent.is_some() || (hidden && dataset.has_subjects) {
             needed.push(ORDINAL_COLUMN);
@@ -142,8 +167,9 @@ impl GovernedScanExec {
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        let source = Arc::new(Source { dataset, metadata, projection, schema, mask });
-        Ok(Self { source, parts, properties: Arc::new(properties) })
+        let about = table.about.map(|rows| if pushed.is_empty() { rows } else { (rows / SELECTIVITY).max(1) });
+        let source = Arc::new(Source { dataset, metadata, projection, schema, mask, pushed });
+        Ok(Self { source, parts, properties: Arc::new(properties), about })
     }
 
     /// What an explanation may show.
@@ -172,7 +198,11 @@ fn check_object(dataset: &Compiled, schema: &Schema) -> Result<()> {
 fn split(metadata: &ArrowReaderMetadata, partitions: usize) -> Vec<(Vec<usize>, u64)> {
     let groups = metadata.metadata().row_groups();
     let rows: i64 = groups.iter().map(RowGroupMetaData::num_rows).sum();
-    let runs = if rows < SPLIT_ROWS { 1 } else { partitions.clamp(1, groups.len().max(1)) };
+    let runs = if u64::try_from(rows).is_ok_and(|rows| rows < SPLIT_ROWS) {
+        1
+    } else {
+        partitions.clamp(1, groups.len().max(1))
+    };
     let length = groups.len().div_ceil(runs).max(1);
     let mut first = 0;
     let indices: Vec<usize> = (0..groups.len()).collect();
@@ -215,6 +245,15 @@ impl ExecutionPlan for GovernedScanExec {
 
     fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         Ok(self)
+    }
+
+    fn statistics_from_inputs(&self, _: &[Arc<Statistics>], args: &StatisticsArgs) -> Result<Arc<Statistics>> {
+        let mut statistics = Statistics::new_unknown(&self.source.schema);
+        if let (None, Some(rows)) = (args.partition(), self.about) {
+            // Never exact: an exact figure would stand for a scan.
+            statistics.num_rows = Precision::Inexact(rows);
+        }
+        Ok(Arc::new(statistics))
     }
 
     fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
@@ -296,6 +335,13 @@ impl Rows {
         let passed = keep.as_ref().map_or_else(|| batch.num_rows(), BooleanArray::true_count);
         dataset.counters.scanned.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
         dataset.counters.passed.fetch_add(passed as u64, Ordering::Relaxed);
+        for comparison in &self.source.pushed {
+            let verdict = comparison.evaluate(batch)?;
+            let sure =
+                verdict.nulls().map_or_else(|| verdict.values().clone(), |known| verdict.values() & known.inner());
+            keep = Some(BooleanArray::new(keep.map_or_else(|| sure.clone(), |keep| keep.values() & &sure), None));
+        }
+        let passed = keep.as_ref().map_or_else(|| batch.num_rows(), BooleanArray::true_count);
         let kept = |array: &ArrayRef| match &keep {
             Some(keep) => filter(array, keep),
             None => Ok(Arc::clone(array)),

@@ -18,6 +18,7 @@ use datafusion::{
         object_store::{DefaultObjectStoreRegistry, ObjectStoreRegistry, ObjectStoreUrl},
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
     },
+    physical_optimizer::{PhysicalOptimizerRule, optimizer::PhysicalOptimizer},
     prelude::SessionConfig,
 };
 
@@ -25,8 +26,8 @@ use super::{
     dataset::Compiled,
     engine::EngineConfig,
     functions,
-    scan::{BATCH_ROWS, GovernedTable},
-    suppress::HubPlanner,
+    scan::{BATCH_ROWS, GovernedTable, SPLIT_ROWS},
+    suppress::{HubPlanner, Suppressed},
 };
 
 const CATALOG: &str = "odh";
@@ -37,6 +38,8 @@ pub(super) fn build(
     datasets: &[Arc<Compiled>],
     suppressed: Arc<AtomicU64>,
 ) -> Result<SessionState> {
+    let by_dataset = datasets.iter().map(|dataset| Arc::clone(&dataset.counters)).collect();
+    let large = is_large(datasets);
     let catalog = MemoryCatalogProvider::new();
     for (index, dataset) in datasets.iter().enumerate() {
         let owner = dataset.id.owner.as_str();
@@ -47,25 +50,44 @@ pub(super) fn build(
             catalog.register_schema(owner, Arc::clone(&schema))?;
             schema
         };
-        let table = GovernedTable::new(Arc::clone(dataset), index);
+        let about = large.then(|| about(dataset.rows));
+        let table = GovernedTable::new(Arc::clone(dataset), index, about);
         schema.register_table(dataset.id.name.as_str().to_owned(), Arc::new(table))?;
     }
     let catalogs = MemoryCatalogProviderList::new();
     catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
     Ok(SessionStateBuilder::new()
-        .with_config(settings(config))
+        .with_config(settings(if large { config.partitions.max(1) } else { 1 }))
         .with_runtime_env(Arc::new(runtime(config)?))
         .with_catalog_list(Arc::new(catalogs))
         .with_expr_planners(SessionStateDefaults::default_expr_planners())
         .with_scalar_functions(functions::scalar())
         .with_aggregate_functions(functions::aggregate())
-        .with_query_planner(Arc::new(HubPlanner { suppressed }))
+        .with_physical_optimizer_rules(physical_rules())
+        .with_query_planner(Arc::new(HubPlanner { suppressed: Suppressed { all: suppressed, by_dataset } }))
         .build())
 }
 
-fn settings(config: &EngineConfig) -> SessionConfig {
+/// Whether the datasets are worth several partitions and an order of joins other than the caller's, by the rows that
+/// the catalog states. Small ones are faster without, and the order of an answer that asks for none is then that of the
+/// rows that the caller may see.
+fn is_large(datasets: &[Arc<Compiled>]) -> bool {
+    datasets.iter().map(|dataset| dataset.rows).sum::<u64>() >= SPLIT_ROWS
+}
+
+/// The largest power of two that is not above the rows that the catalog states, for the planner to choose sides by.
+fn about(rows: u64) -> usize {
+    rows.checked_ilog2().map_or(1, |power| 1 << power)
+}
+
+/// DataFusion's own but the one that answers aggregates from statistics: nothing but a scan answers here.
+fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    PhysicalOptimizer::new().rules.into_iter().filter(|rule| rule.name() != "aggregate_statistics").collect()
+}
+
+fn settings(partitions: usize) -> SessionConfig {
     let mut settings = SessionConfig::new()
-        .with_target_partitions(config.partitions.max(1))
+        .with_target_partitions(partitions)
         .with_batch_size(BATCH_ROWS)
         .with_information_schema(false)
         .with_create_default_catalog_and_schema(false)

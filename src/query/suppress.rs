@@ -5,6 +5,7 @@
 
 use std::{
     cmp::Ordering,
+    collections::BTreeMap,
     fmt,
     hash::Hash,
     sync::{
@@ -33,16 +34,20 @@ use datafusion::{
 };
 use futures::StreamExt as _;
 
+use super::answer::DatasetCounters;
+
 /// Keeps the rows of `input` in which every one of `flags` is true.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct KSuppress {
     input: LogicalPlan,
     flags: Vec<Expr>,
+    /// Of each flag, whose people it counts: the place of the dataset among those of the query.
+    datasets: Vec<usize>,
 }
 
 impl KSuppress {
-    pub(super) const fn new(input: LogicalPlan, flags: Vec<Expr>) -> Self {
-        Self { input, flags }
+    pub(super) const fn new(input: LogicalPlan, flags: Vec<Expr>, datasets: Vec<usize>) -> Self {
+        Self { input, flags, datasets }
     }
 }
 
@@ -75,7 +80,7 @@ impl UserDefinedLogicalNodeCore for KSuppress {
 
     fn with_exprs_and_inputs(&self, flags: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> Result<Self> {
         match (inputs.pop(), inputs.is_empty()) {
-            (Some(input), true) => Ok(Self { input, flags }),
+            (Some(input), true) => Ok(Self { input, flags, datasets: self.datasets.clone() }),
             _ => Err(internal("KSuppress has one input")),
         }
     }
@@ -85,19 +90,26 @@ impl UserDefinedLogicalNodeCore for KSuppress {
 #[derive(Debug)]
 pub(super) struct HubPlanner {
     /// Counts the groups that were suppressed.
-    pub(super) suppressed: Arc<AtomicU64>,
+    pub(super) suppressed: Suppressed,
+}
+
+/// Where suppressed groups are counted: all of them, and for each dataset those that had too few of its own people.
+#[derive(Debug, Clone)]
+pub(super) struct Suppressed {
+    pub(super) all: Arc<AtomicU64>,
+    pub(super) by_dataset: Vec<Arc<DatasetCounters>>,
 }
 
 #[async_trait]
 impl QueryPlanner for HubPlanner {
     async fn create_physical_plan(&self, plan: &LogicalPlan, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
-        let suppress = Arc::new(SuppressPlanner { suppressed: Arc::clone(&self.suppressed) });
+        let suppress = Arc::new(SuppressPlanner { suppressed: self.suppressed.clone() });
         DefaultPhysicalPlanner::with_extension_planners(vec![suppress]).create_physical_plan(plan, session).await
     }
 }
 
 struct SuppressPlanner {
-    suppressed: Arc<AtomicU64>,
+    suppressed: Suppressed,
 }
 
 #[async_trait]
@@ -114,14 +126,14 @@ impl ExtensionPlanner for SuppressPlanner {
         let Some(node) = node.as_any().downcast_ref::<KSuppress>() else { return Ok(None) };
         let [input] = inputs else { return Err(internal("KSuppress has one input")) };
         let mut flags = Vec::new();
-        for flag in &node.flags {
+        for (flag, dataset) in node.flags.iter().zip(&node.datasets) {
             let Expr::Column(column) = flag else { return Err(internal("a flag is a column")) };
-            flags.push(input.schema().index_of(&column.name)?);
+            flags.push((input.schema().index_of(&column.name)?, *dataset));
         }
-        if flags.is_empty() {
+        if flags.is_empty() || flags.len() != node.flags.len() {
             return Err(internal("KSuppress without a flag"));
         }
-        Ok(Some(Arc::new(KSuppressExec::new(Arc::clone(input), flags, Arc::clone(&self.suppressed)))))
+        Ok(Some(Arc::new(KSuppressExec::new(Arc::clone(input), flags, self.suppressed.clone()))))
     }
 }
 
@@ -129,13 +141,14 @@ impl ExtensionPlanner for SuppressPlanner {
 #[derive(Debug)]
 pub(super) struct KSuppressExec {
     input: Arc<dyn ExecutionPlan>,
-    flags: Vec<usize>,
-    suppressed: Arc<AtomicU64>,
+    /// Column and dataset of each flag.
+    flags: Vec<(usize, usize)>,
+    suppressed: Suppressed,
     properties: Arc<PlanProperties>,
 }
 
 impl KSuppressExec {
-    fn new(input: Arc<dyn ExecutionPlan>, flags: Vec<usize>, suppressed: Arc<AtomicU64>) -> Self {
+    fn new(input: Arc<dyn ExecutionPlan>, flags: Vec<(usize, usize)>, suppressed: Suppressed) -> Self {
         let inner = input.properties();
         let properties = PlanProperties::new(
             EquivalenceProperties::new(input.schema()),
@@ -179,27 +192,35 @@ impl ExecutionPlan for KSuppressExec {
 
     fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         let input = children.pop().ok_or_else(|| internal("KSuppress has one input"))?;
-        Ok(Arc::new(Self::new(input, self.flags.clone(), Arc::clone(&self.suppressed))))
+        Ok(Arc::new(Self::new(input, self.flags.clone(), self.suppressed.clone())))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let input = self.input.execute(partition, context)?;
-        let (flags, suppressed) = (self.flags.clone(), Arc::clone(&self.suppressed));
+        let (flags, suppressed) = (self.flags.clone(), self.suppressed.clone());
         let kept = input.map(move |batch| keep(&batch?, &flags, &suppressed));
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), kept)))
     }
 }
 
-fn keep(batch: &RecordBatch, flags: &[usize], suppressed: &AtomicU64) -> Result<RecordBatch> {
+fn keep(batch: &RecordBatch, flags: &[(usize, usize)], suppressed: &Suppressed) -> Result<RecordBatch> {
     let mut keep = BooleanArray::from(vec![true; batch.num_rows()]);
-    for flag in flags {
+    let mut kept_by: BTreeMap<usize, BooleanArray> = BTreeMap::new();
+    for (flag, dataset) in flags {
         let flag = batch.column(*flag).as_boolean();
         // A missing flag would be no evidence of a group's size.
         let sure = flag.nulls().map_or_else(|| flag.values().clone(), |known| flag.values() & known.inner());
-        keep = and(&keep, &BooleanArray::new(sure, None))?;
+        let sure = BooleanArray::new(sure, None);
+        keep = and(&keep, &sure)?;
+        let own = kept_by.remove(dataset).map_or(Ok(sure.clone()), |before| and(&before, &sure))?;
+        kept_by.insert(*dataset, own);
     }
-    let dropped = batch.num_rows() - keep.true_count();
-    suppressed.fetch_add(dropped as u64, Atomic::Relaxed);
+    let dropped = |kept: &BooleanArray| (batch.num_rows() - kept.true_count()) as u64;
+    suppressed.all.fetch_add(dropped(&keep), Atomic::Relaxed);
+    for (dataset, kept) in &kept_by {
+        let counters = suppressed.by_dataset.get(*dataset).ok_or_else(|| internal("a flag of no dataset"))?;
+        counters.suppressed.fetch_add(dropped(kept), Atomic::Relaxed);
+    }
     Ok(filter_record_batch(batch, &keep)?)
 }
 

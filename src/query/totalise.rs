@@ -1,26 +1,28 @@
 //! Makes the caller's expressions total, so that no row can make a query fail and tell something by it.
 //!
 //! After type coercion: `CAST` becomes `TRY_CAST` (the casts that coercion added as well), `a / b` becomes
-//! `a / NULLIF(b, 0)`, `%` likewise, and `date_trunc` skips instants that it cannot compute with. Integer `+ - *` wrap
-//! in DataFusion and thus are total; decimal arithmetic is refused by the guard where it could tell something. A
-//! literal is cast here and now: left for later, one that cannot be cast would fail when the first row reaches it, and
-//! inside a CASE that tells which row did.
-
-use std::sync::Arc;
+//! `a / NULLIF(b, 0)`, `%` likewise, and what else could raise on a value becomes its total form ([`Total`]): arithmetic
+//! of decimals and instants, the smallest integer by -1, functions with computed arguments. Integer `+ - *` wrap in
+//! DataFusion and thus are total. A literal is cast here and now: left for later, one that cannot be cast would fail
+//! when the first row reaches it, and inside a CASE that tells which row did.
 
 use datafusion::{
-    arrow::datatypes::{DataType, TimeUnit},
+    arrow::datatypes::DataType,
     common::{
-        ScalarValue,
+        DFSchema, ScalarValue,
         tree_node::{Transformed, TreeNode},
     },
     error::Result,
     functions::core::expr_fn::nullif,
     logical_expr::{
-        BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, TryCast, expr::AggregateFunction,
-        expr_rewriter::NamePreserver, utils::merge_schema, when,
+        BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, TryCast,
+        expr::{AggregateFunction, ScalarFunction},
+        expr_rewriter::NamePreserver,
+        utils::merge_schema,
     },
 };
+
+use super::{bounded::Bounded, total::Total};
 
 /// Before type coercion: an average of decimals is computed on doubles, since the decimal one can overflow.
 pub(super) fn average_as_double(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -47,52 +49,75 @@ pub(super) fn totalise(plan: LogicalPlan) -> Result<LogicalPlan> {
             Expr::Literal(value, _) => Expr::Literal(value.cast_to(field.data_type())?, None),
             other => Expr::TryCast(TryCast::new_from_field(Box::new(other), field)),
         })),
-        Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::Divide | Operator::Modulo), right }) => {
-            let data_type = right.get_type(schema)?;
-            let safe = match &*right {
-                Expr::Literal(value, _) => !is_zero(value),
-                Expr::ScalarFunction(call) => call.func.name() == "nullif",
-                _ => !data_type.is_numeric(),
-            };
-            if safe {
-                return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })));
-            }
-            let zero = Expr::Literal(ScalarValue::new_zero(&data_type)?, None);
-            let right = Box::new(nullif(*right, zero));
-            Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right })))
+        Expr::BinaryExpr(binary) if is_arithmetic(binary.op) => arithmetic(binary, schema).map(Transformed::yes),
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::StringConcat, right })
+            if left.get_type(schema)? == DataType::Utf8 && right.get_type(schema)? == DataType::Utf8 =>
+        {
+            Ok(Transformed::yes(Bounded::operator(*left, *right)))
         }
-        Expr::ScalarFunction(mut call) if call.func.name() == "date_trunc" => {
-            let Some(instant) = call.args.pop() else { return Ok(Transformed::no(Expr::ScalarFunction(call))) };
-            let instant = match instant.get_type(schema)? {
-                DataType::Timestamp(unit, zone) => within_nanoseconds(instant, unit, zone.as_ref())?,
-                _ => instant,
-            };
-            call.args.push(instant);
-            Ok(Transformed::yes(Expr::ScalarFunction(call)))
+        Expr::ScalarFunction(call)
+            if call.func.name() == "concat"
+                && Expr::ScalarFunction(call.clone()).get_type(schema)? == DataType::Utf8 =>
+        {
+            Ok(Transformed::yes(Bounded::function(call.func, call.args)))
+        }
+        Expr::ScalarFunction(call) if may_raise(&call) => {
+            let returns = Expr::ScalarFunction(call.clone()).get_type(schema)?;
+            Ok(Transformed::yes(Total::function(call.func, call.args, returns)))
         }
         other => Ok(Transformed::no(other)),
     })
 }
 
-/// `date_trunc` computes in nanoseconds and raises outside their range (1677 to 2262): instants out of it are missing.
-fn within_nanoseconds(instant: Expr, unit: TimeUnit, zone: Option<&Arc<str>>) -> Result<Expr> {
-    let literal = |seconds: i64| {
-        let zone = zone.cloned();
-        let value = match unit {
-            TimeUnit::Second => ScalarValue::TimestampSecond(Some(seconds), zone),
-            TimeUnit::Millisecond => ScalarValue::TimestampMillisecond(Some(seconds * 1_000), zone),
-            TimeUnit::Microsecond => ScalarValue::TimestampMicrosecond(Some(seconds * 1_000_000), zone),
-            TimeUnit::Nanosecond => ScalarValue::TimestampNanosecond(Some(seconds * 1_000_000_000), zone),
-        };
-        Expr::Literal(value, None)
-    };
-    let inside = instant.clone().gt_eq(literal(YEAR_1700)).and(instant.clone().lt(literal(YEAR_2262)));
-    when(inside, instant).end()
+const fn is_arithmetic(op: Operator) -> bool {
+    matches!(op, Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide | Operator::Modulo)
 }
 
-/// Whole years inside the range, so that truncation stays inside as well; in seconds since 1970.
-const YEAR_1700: i64 = -8_520_336_000;
-const YEAR_2262: i64 = 9_214_646_400;
+fn arithmetic(BinaryExpr { left, op, right }: BinaryExpr, schema: &DFSchema) -> Result<Expr> {
+    let (of_left, of_right) = (left.get_type(schema)?, right.get_type(schema)?);
+    let divides = matches!(op, Operator::Divide | Operator::Modulo);
+    let never_zero = match &*right {
+        Expr::Literal(value, _) => !is_zero(value),
+        Expr::ScalarFunction(call) => call.func.name() == "nullif",
+        _ => !of_right.is_numeric(),
+    };
+    let right = if divides && !never_zero {
+        let zero = Expr::Literal(ScalarValue::new_zero(&of_right)?, None);
+        Box::new(nullif(*right, zero))
+    } else {
+        right
+    };
+    let minus_one_is_out = matches!(&*right, Expr::Literal(ScalarValue::Int64(Some(by)), _) if *by != -1);
+    let total = match (&of_left, &of_right) {
+        (a, b) if a.is_integer() && b.is_integer() => !divides || minus_one_is_out,
+        // Days between dates fit an integer, and DataFusion has no kernel of arrow's for them.
+        (DataType::Date32, DataType::Date32) => true,
+        (a, b) => a.is_floating() && b.is_floating(),
+    };
+    if total {
+        return Ok(Expr::BinaryExpr(BinaryExpr { left, op, right }));
+    }
+    let returns = Expr::BinaryExpr(BinaryExpr { left: left.clone(), op, right: right.clone() }).get_type(schema)?;
+    Ok(Total::arithmetic(*left, op, *right, returns))
+}
+
+/// Whether a function could raise on the value of some row; the others on the list of functions cannot.
+fn may_raise(call: &ScalarFunction) -> bool {
+    let computed = |from: usize| call.args.iter().skip(from).any(|arg| !matches!(arg, Expr::Literal(..)));
+    match call.func.name() {
+        // Instants beyond the nanoseconds of an i64 (1677 to 2262).
+        "date_trunc" => true,
+        "left" | "right" | "round" | "split_part" | "substr" | "trunc" => {
+            computed(1) || call.args.iter().skip(1).any(is_below_zero)
+        }
+        "date_part" => !call.args.last().is_some_and(|arg| matches!(arg, Expr::Column(_))),
+        _ => false,
+    }
+}
+
+fn is_below_zero(expr: &Expr) -> bool {
+    matches!(expr, Expr::Literal(ScalarValue::Int64(Some(..0)), _))
+}
 
 fn is_zero(value: &ScalarValue) -> bool {
     ScalarValue::new_zero(&value.data_type()).is_ok_and(|zero| zero == *value)
@@ -105,7 +130,7 @@ fn try_cast(expr: Expr, data_type: DataType) -> Expr {
 /// Rewrites every expression of `plan`, subqueries included, keeping the names of columns.
 fn rewrite(
     plan: LogicalPlan,
-    change: impl Fn(Expr, &datafusion::common::DFSchema) -> Result<Transformed<Expr>> + Copy,
+    change: impl Fn(Expr, &DFSchema) -> Result<Transformed<Expr>> + Copy,
 ) -> Result<LogicalPlan> {
     let plan = plan.transform_up_with_subqueries(|node| {
         let schema = merge_schema(&node.inputs());

@@ -5,6 +5,7 @@
 
 mod faults;
 mod flight;
+mod attacks;
 mod harness;
 mod hostile;
 mod layering;

@@ -27,6 +27,9 @@ impl Checker<'_> {
                 "le consentement suppose un jeu de données qui a une clé de personne",
             );
         }
+        for name in &how.no_join_on {
+            self.column(&format!("{path}.no_join_on"), name);
+        }
         for (name, mask) in &how.masks {
             let path = format!("{path}.masks.{}", name.escape_debug());
             if let Some(column) = self.column(&path, name) {

@@ -1,5 +1,7 @@
 //! The guard's rules for aggregates: what may be grouped by, what may be aggregated, and how.
 
+use std::collections::BTreeSet;
+
 use datafusion::logical_expr::{Aggregate, Expr, expr::AggregateFunction};
 
 use super::{Flow, Guard, Scope, aggregates_only};
@@ -8,7 +10,7 @@ use crate::{
     query::{
         failure::{quote, reject},
         functions,
-        lineage::Lineage,
+        lineage::{Lineage, Origin},
     },
 };
 
@@ -30,20 +32,32 @@ impl Guard {
                 }
                 continue;
             }
-            let lineage = self.output(group, scope)?;
+            let origin = self.output(group, scope)?;
             if flow.pending {
-                group_by(&lineage)?;
+                group_by(&origin.lineage)?;
             }
-            columns.push(if flow.pending { Lineage::Plain } else { lineage });
+            columns.push(if flow.pending { origin.with(Lineage::Plain) } else { origin });
+        }
+        if columns.len() < aggregate.group_expr.len() {
+            // Of grouping sets each column may be any of those that are grouped by.
+            let sets =
+                aggregate.group_expr.iter().try_fold(Origin::plain(), |all, expr| self.mixed(all, expr, scope))?;
+            columns.resize(aggregate.schema.fields().len() - aggregate.aggr_expr.len(), sets.with(Lineage::Plain));
         }
         for expr in &aggregate.aggr_expr {
-            self.aggregated(expr, scope, flow.pending)?;
+            columns.push(self.aggregated(expr, scope, flow.pending)?.with(Lineage::Plain));
         }
-        columns.resize(aggregate.schema.fields().len(), Lineage::Plain);
-        Ok(Flow { columns, pending: false, released: flow.pending })
+        columns.resize(aggregate.schema.fields().len(), Origin::plain());
+        Ok(Flow { columns, pending: false, guarded: BTreeSet::new(), released: flow.pending })
     }
 
-    fn aggregated(&mut self, expr: &Expr, scope: Scope<'_>, pending: bool) -> Result<()> {
+    /// What comes of `all` and every column of a grouping set together.
+    fn mixed(&mut self, all: Origin, expr: &Expr, scope: Scope<'_>) -> Result<Origin> {
+        let Expr::GroupingSet(set) = expr else { return Ok(all) };
+        set.distinct_expr().into_iter().try_fold(all, |all, expr| Ok(all.combine(&self.expr(expr, scope)?)))
+    }
+
+    fn aggregated(&mut self, expr: &Expr, scope: Scope<'_>, pending: bool) -> Result<Origin> {
         let expr = expr.clone().unalias_nested().data;
         let Expr::AggregateFunction(AggregateFunction { func, params }) = &expr else {
             return Err(reject("unsupported", "this form of aggregate is not supported"));
@@ -64,10 +78,7 @@ impl Guard {
         if let Some(filter) = &params.filter {
             self.expr(filter, scope)?;
         }
-        for arg in &params.args {
-            self.expr(arg, scope)?;
-        }
-        Ok(())
+        self.all(&params.args, scope)
     }
 }
 
@@ -81,21 +92,22 @@ fn group_by(lineage: &Lineage) -> Result<()> {
     Err(aggregates_only("only dimensions and keys may be grouped by, not measures"))
 }
 
-/// An argument over pending rows is one plain column: no CASE, no arithmetic, no constant that carries a weight.
-fn pending_argument(name: &str, args: &[Expr], distinct: bool, scope: Scope<'_>) -> Result<()> {
+/// An argument over pending rows is one plain column of such a dataset: no CASE, no arithmetic, no constant that carries
+/// a weight, and no column that the caller can choose, whose gaps or values would mark a person.
+fn pending_argument(name: &str, args: &[Expr], distinct: bool, scope: Scope<'_>) -> Result<Origin> {
     let [arg] = args else {
         return Err(aggregates_only("an aggregate takes one plain column"));
     };
-    let lineage = match arg {
-        Expr::Column(column) => scope.lineage(column)?,
+    let origin = match arg {
+        Expr::Column(column) => scope.origin(column)?,
         // `count(*)` is planned as the count of a literal.
-        Expr::Literal(value, _) if name == "count" && !distinct && !value.is_null() => return Ok(()),
+        Expr::Literal(value, _) if name == "count" && !distinct && !value.is_null() => return Ok(Origin::plain()),
         _ => return Err(aggregates_only("an aggregate takes a plain column, not an expression")),
     };
-    match (name, lineage) {
-        ("count", Lineage::Opaque | Lineage::Bucket) => Err(aggregates_only("count takes a column of a dataset")),
-        ("count", _) => Ok(()),
-        ("sum" | "avg", Lineage::Measure) if !distinct => Ok(()),
+    match (name, &origin.lineage) {
+        ("count", Lineage::Dimension | Lineage::Key | Lineage::Measure | Lineage::Subject(_)) => Ok(origin.clone()),
+        ("count", _) => Err(aggregates_only("count takes `*` or a column of such a dataset")),
+        ("sum" | "avg", Lineage::Measure) if !distinct => Ok(origin.clone()),
         ("sum" | "avg", Lineage::Subject(_)) => {
             Err(reject("subject_key", "the subject key is joined on and counted only"))
         }

@@ -9,19 +9,19 @@ use datafusion::{
     },
 };
 
-use super::{Guard, Scope, aggregates_only, join::namespaces};
+use super::{Guard, Scope, aggregates_only, join::namespaces, no_join_on};
 use crate::{
     error::{Error, Result},
     query::{
         failure::{quote, reject},
         functions,
-        lineage::Lineage,
+        lineage::Origin,
     },
 };
 
 impl<'a> Scope<'a> {
-    /// The lineage of a column.
-    pub(super) fn lineage(&self, column: &Column) -> Result<&'a Lineage> {
+    /// Where a column comes from.
+    pub(super) fn origin(&self, column: &Column) -> Result<&'a Origin> {
         let found = self.schema.maybe_index_of_column(column).and_then(|at| self.columns.get(at));
         found.ok_or_else(|| {
             reject("unknown_column", format!("there is no column `{}` here", quote(&column.flat_name())))
@@ -35,23 +35,23 @@ impl<'a> Scope<'a> {
 
 impl Guard {
     /// An expression that becomes a column: a plain column keeps its lineage, subject keys included.
-    pub(super) fn output(&mut self, expr: &Expr, scope: Scope<'_>) -> Result<Lineage> {
+    pub(super) fn output(&mut self, expr: &Expr, scope: Scope<'_>) -> Result<Origin> {
         match expr {
             Expr::Alias(alias) => self.output(&alias.expr, scope),
-            Expr::Column(column) => scope.lineage(column).cloned(),
+            Expr::Column(column) => scope.origin(column).cloned(),
             other => self.expr(other, scope),
         }
     }
 
     /// Any other expression; a subject key of aggregate-only data has no place in one.
-    pub(super) fn expr(&mut self, expr: &Expr, scope: Scope<'_>) -> Result<Lineage> {
+    pub(super) fn expr(&mut self, expr: &Expr, scope: Scope<'_>) -> Result<Origin> {
         match expr {
             Expr::Alias(alias) => self.expr(&alias.expr, scope),
-            Expr::Column(column) => match scope.lineage(column)? {
-                lineage if lineage.is_subject() => {
+            Expr::Column(column) => match scope.origin(column)? {
+                origin if origin.lineage.is_subject() => {
                     Err(reject("subject_key", "the subject key is joined on and counted only"))
                 }
-                lineage => Ok(lineage.clone()),
+                origin => Ok(origin.clone()),
             },
             Expr::OuterReferenceColumn(_, column) => self.outer_column(column),
             Expr::Literal(value, _) => literal(value),
@@ -89,14 +89,18 @@ impl Guard {
             Expr::TryCast(cast) => self.cast(&cast.expr, cast.field.data_type(), scope),
             Expr::ScalarFunction(call) => self.call(call, scope),
             Expr::InList(list) => self.all(std::iter::once(&*list.expr).chain(&list.list), scope),
-            Expr::Exists(exists) => self.subquery(&exists.subquery, scope).map(|_| Lineage::Plain),
+            Expr::Exists(exists) => self.subquery(&exists.subquery, scope).map(|_| Origin::plain()),
             Expr::ScalarSubquery(subquery) => self.subquery(subquery, scope),
             Expr::InSubquery(InSubquery { expr, subquery, .. }) => {
                 let right = self.subquery(subquery, scope)?;
-                if self.expr(expr, scope)?.crosses_namespaces(&right) {
+                let left = self.expr(expr, scope)?;
+                if left.lineage.crosses_namespaces(&right.lineage) {
                     return Err(namespaces());
                 }
-                Ok(Lineage::Plain)
+                if left.no_join || right.no_join {
+                    return Err(no_join_on());
+                }
+                Ok(Origin::plain())
             }
             Expr::WindowFunction(_) => Err(reject("window", "window functions are not accepted")),
             Expr::Placeholder(_) => Err(reject("placeholder", "parameters are not accepted: write the value")),
@@ -114,15 +118,16 @@ impl Guard {
         }
     }
 
-    fn all<'e>(&mut self, exprs: impl IntoIterator<Item = &'e Expr>, scope: Scope<'_>) -> Result<Lineage> {
-        let mut lineage = Lineage::Plain;
+    /// Expressions that are parts of one.
+    pub(super) fn all<'e>(&mut self, exprs: impl IntoIterator<Item = &'e Expr>, scope: Scope<'_>) -> Result<Origin> {
+        let mut origin = Origin::plain();
         for expr in exprs {
-            lineage = self.expr(expr, scope)?.combine(&lineage);
+            origin = self.expr(expr, scope)?.combine(&origin);
         }
-        Ok(lineage)
+        if origin.is_hidden_join() { Err(no_join_on()) } else { Ok(origin) }
     }
 
-    fn binary(&mut self, binary: &BinaryExpr, scope: Scope<'_>) -> Result<Lineage> {
+    fn binary(&mut self, binary: &BinaryExpr, scope: Scope<'_>) -> Result<Origin> {
         match binary.op {
             Operator::Eq
             | Operator::NotEq
@@ -133,16 +138,21 @@ impl Guard {
             | Operator::IsDistinctFrom
             | Operator::IsNotDistinctFrom => {
                 let (left, right) = (self.expr(&binary.left, scope)?, self.expr(&binary.right, scope)?);
-                if left.crosses_namespaces(&right) {
+                if left.lineage.crosses_namespaces(&right.lineage) {
                     return Err(namespaces());
                 }
-                return Ok(left.combine(&right));
+                let both = left.combine(&right);
+                return if both.is_hidden_join() { Err(no_join_on()) } else { Ok(both) };
             }
             // Long texts of many rows overflow their array.
             Operator::StringConcat if scope.strict => {
                 return Err(aggregates_only("texts are not concatenated below the aggregate"));
             }
-            Operator::And | Operator::Or | Operator::StringConcat => {}
+            // Conditions on two relations side by side join nothing.
+            Operator::And | Operator::Or => {
+                return Ok(self.expr(&binary.left, scope)?.combine(&self.expr(&binary.right, scope)?));
+            }
+            Operator::StringConcat => {}
             Operator::Plus | Operator::Minus | Operator::Multiply => {
                 arithmetic(&[scope.type_of(&binary.left)?, scope.type_of(&binary.right)?], scope)?;
             }
@@ -163,14 +173,14 @@ impl Guard {
         self.all([&*binary.left, &*binary.right], scope)
     }
 
-    fn cast(&mut self, expr: &Expr, to: &DataType, scope: Scope<'_>) -> Result<Lineage> {
+    fn cast(&mut self, expr: &Expr, to: &DataType, scope: Scope<'_>) -> Result<Origin> {
         if !is_scalar_type(to) {
             return Err(reject("type", "a cast goes to a plain type only"));
         }
         self.expr(expr, scope)
     }
 
-    fn call(&mut self, call: &ScalarFunction, scope: Scope<'_>) -> Result<Lineage> {
+    fn call(&mut self, call: &ScalarFunction, scope: Scope<'_>) -> Result<Origin> {
         let name = call.func.name();
         if !functions::is_scalar(name) {
             return Err(reject("function", format!("`{}` is not one of the functions of this hub", quote(name))));
@@ -194,8 +204,8 @@ impl Guard {
         self.all(&call.args, scope)
     }
 
-    /// The lineage of a column of a query around this one, the nearest first.
-    fn outer_column(&self, column: &Column) -> Result<Lineage> {
+    /// Where a column of a query around this one comes from, the nearest first.
+    fn outer_column(&self, column: &Column) -> Result<Origin> {
         let found = self
             .outer
             .iter()
@@ -204,14 +214,14 @@ impl Guard {
         found.ok_or_else(unsupported)
     }
 
-    fn subquery(&mut self, subquery: &Subquery, scope: Scope<'_>) -> Result<Lineage> {
-        if self.aggregate_only {
+    fn subquery(&mut self, subquery: &Subquery, scope: Scope<'_>) -> Result<Origin> {
+        if self.rules.aggregate_only {
             return Err(aggregates_only("subqueries are not accepted in expressions"));
         }
         self.outer.push((scope.schema.clone(), scope.columns.to_vec()));
         let flow = self.plan(&subquery.subquery)?;
         self.outer.pop();
-        Ok(flow.columns.into_iter().next().unwrap_or(Lineage::Plain))
+        Ok(flow.columns.into_iter().next().unwrap_or_else(Origin::plain))
     }
 }
 
@@ -247,10 +257,10 @@ fn arithmetic(types: &[DataType], scope: Scope<'_>) -> Result<()> {
     Ok(())
 }
 
-fn literal(value: &ScalarValue) -> Result<Lineage> {
+fn literal(value: &ScalarValue) -> Result<Origin> {
     let data_type = value.data_type();
     if is_scalar_type(&data_type) || matches!(data_type, DataType::Interval(_) | DataType::Null) {
-        return Ok(Lineage::Plain);
+        return Ok(Origin::plain());
     }
     Err(reject("type", "a literal is of a plain type"))
 }

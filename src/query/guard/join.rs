@@ -5,10 +5,10 @@ use datafusion::{
     logical_expr::{BinaryExpr, Expr, Join, Operator, utils::split_conjunction},
 };
 
-use super::{Flow, Guard, Scope, aggregates_only};
+use super::{Flow, Guard, Scope, aggregates_only, no_join_on};
 use crate::{
     error::{Error, Result},
-    query::{failure::reject, lineage::Lineage},
+    query::{failure::reject, lineage::Origin},
 };
 
 impl Guard {
@@ -19,33 +19,49 @@ impl Guard {
         if pending && (left.released || right.released) {
             return Err(aggregates_only("its groups are not joined below another aggregate"));
         }
-        let flow = Flow {
+        let mut flow = Flow {
             columns: left.columns.iter().chain(&right.columns).cloned().collect(),
             pending,
+            guarded: left.guarded.union(&right.guarded).copied().collect(),
             released: left.released && right.released || (!pending && (left.released || right.released)),
         };
         // The condition sees both sides, whatever the join lets out.
         let both = join.left.schema().join(join.right.schema()).map_err(|_| ambiguous())?;
         let scope = self.scope(&both, &flow);
-        let mut pairs: Vec<(&Expr, &Expr)> = join.on.iter().map(|(left, right)| (left, right)).collect();
         if pending {
-            only_equalities(join, &mut pairs)?;
-            for (a, b) in &pairs {
-                let sides = (side(a, scope)?, side(b, scope)?);
-                if (sides.0.0 < left.columns.len()) == (sides.1.0 < left.columns.len()) || !sides.0.1.joins(sides.1.1) {
-                    return Err(no_join());
+            let equal = pending_pairs(join, scope, left.columns.len())?;
+            if !left.guarded.is_disjoint(&right.guarded) {
+                return Err(reject("join", "an aggregate-only dataset is not joined with itself"));
+            }
+            let people = |(a, b): &(usize, usize)| {
+                flow.columns[*a].lineage.is_subject() && flow.columns[*b].lineage.is_subject()
+            };
+            if !left.guarded.is_empty() && !right.guarded.is_empty() && !equal.iter().any(people) {
+                return Err(reject("join", "two aggregate-only datasets are joined on their subject keys"));
+            }
+            if join.join_type == JoinType::Inner {
+                for (a, b) in equal {
+                    // What equals a closed column is as closed as that.
+                    let lineage = flow.columns[a].lineage.closer(&flow.columns[b].lineage);
+                    flow.columns[a].lineage = lineage.clone();
+                    flow.columns[b].lineage = lineage;
                 }
             }
             return Ok(flow);
         }
-        for (a, b) in pairs {
+        for (a, b) in &join.on {
             let (a, b) = (self.expr(a, scope)?, self.expr(b, scope)?);
-            if a.crosses_namespaces(&b) {
+            if a.lineage.crosses_namespaces(&b.lineage) {
                 return Err(namespaces());
             }
+            if a.no_join || b.no_join {
+                return Err(no_join_on());
+            }
         }
-        if let Some(filter) = &join.filter {
-            self.expr(filter, scope)?;
+        if let Some(filter) = &join.filter
+            && self.expr(filter, scope)?.no_join
+        {
+            return Err(no_join_on());
         }
         let columns = match join.join_type {
             JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full => flow.columns,
@@ -57,6 +73,24 @@ impl Guard {
         };
         Ok(Flow { columns, ..flow })
     }
+}
+
+/// The places of the columns that a join of aggregate-only data sets equal, each pair across the two sides.
+fn pending_pairs(join: &Join, scope: Scope<'_>, left: usize) -> Result<Vec<(usize, usize)>> {
+    let mut pairs = join.on.iter().map(|(left, right)| (left, right)).collect();
+    only_equalities(join, &mut pairs)?;
+    let mut places = Vec::with_capacity(pairs.len());
+    for (a, b) in pairs {
+        let ((a, of_a), (b, of_b)) = (side(a, scope)?, side(b, scope)?);
+        if of_a.no_join || of_b.no_join {
+            return Err(no_join_on());
+        }
+        if (a < left) == (b < left) || !of_a.lineage.joins(&of_b.lineage) {
+            return Err(no_join());
+        }
+        places.push((a, b));
+    }
+    Ok(places)
 }
 
 /// The equalities of an inner or left join of aggregate-only data; anything else in its condition is refused.
@@ -81,8 +115,8 @@ fn only_equalities<'a>(join: &'a Join, pairs: &mut Vec<(&'a Expr, &'a Expr)>) ->
     if pairs.is_empty() { Err(no_join()) } else { Ok(()) }
 }
 
-/// The place and lineage of a side of an equality, which is a plain column.
-fn side<'a>(expr: &Expr, scope: Scope<'a>) -> Result<(usize, &'a Lineage)> {
+/// The place and origin of a side of an equality, which is a plain column.
+fn side<'a>(expr: &Expr, scope: Scope<'a>) -> Result<(usize, &'a Origin)> {
     let Expr::Column(column) = expr else { return Err(no_join()) };
     let at = scope.schema.maybe_index_of_column(column).ok_or_else(no_join)?;
     Ok((at, scope.columns.get(at).ok_or_else(no_join)?))

@@ -8,6 +8,8 @@ mod aggregate;
 mod exprs;
 mod join;
 
+use std::collections::BTreeSet;
+
 use datafusion::{
     common::DFSchema,
     datasource::source_as_provider,
@@ -17,19 +19,33 @@ use datafusion::{
 use super::{
     admit::{MAX_RELATIONS, MAX_UNIONS},
     failure::{failed, reject},
-    lineage::Lineage,
+    lineage::{Lineage, Origin},
     scan::GovernedTable,
 };
 use crate::error::{Error, Result};
 
-/// Checks `plan` as SQL planning left it. `aggregate_only`: whether any dataset of the query is.
-pub(super) fn check(plan: &LogicalPlan, aggregate_only: bool) -> Result<()> {
-    let mut guard = Guard { aggregate_only, scans: 0, outer: Vec::new() };
+/// What the guard must know of the datasets of a query.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules {
+    /// Whether any dataset is for aggregates only.
+    pub(super) aggregate_only: bool,
+    /// Whether one of these belongs to somebody else than the caller.
+    pub(super) of_others: bool,
+}
+
+/// Checks `plan` as SQL planning left it.
+pub(super) fn check(plan: &LogicalPlan, rules: Rules) -> Result<()> {
+    let mut guard = Guard { rules, scans: 0, outer: Vec::new() };
     let flow = guard.plan(plan)?;
     if flow.pending {
         return Err(aggregates_only("its rows may leave in aggregates only: add count, sum or avg"));
     }
     Ok(())
+}
+
+/// The refusal of a join on a column that its owner lets no query join on.
+fn no_join_on() -> Error {
+    reject("no_join_on", "the owner of a column that this joins on lets no query join on it")
 }
 
 /// The refusal of what aggregate-only data does not allow.
@@ -38,17 +54,19 @@ fn aggregates_only(detail: &str) -> Error {
 }
 
 struct Guard {
-    aggregate_only: bool,
+    rules: Rules,
     scans: usize,
     /// The surroundings of the subqueries that are being walked, outermost first.
-    outer: Vec<(DFSchema, Vec<Lineage>)>,
+    outer: Vec<(DFSchema, Vec<Origin>)>,
 }
 
 /// What flows out of a node.
 struct Flow {
-    columns: Vec<Lineage>,
+    columns: Vec<Origin>,
     /// Rows of an aggregate-only dataset flow here.
     pending: bool,
+    /// The aggregate-only datasets of others whose rows flow here, by their place among the query's datasets.
+    guarded: BTreeSet<usize>,
     /// Groups of an aggregate-only dataset flow here.
     released: bool,
 }
@@ -57,22 +75,25 @@ struct Flow {
 #[derive(Clone, Copy)]
 struct Scope<'a> {
     schema: &'a DFSchema,
-    columns: &'a [Lineage],
+    columns: &'a [Origin],
     /// Whether an expression that fails on some row could tell something about a hidden one.
     strict: bool,
 }
 
 impl Guard {
     fn scope<'a>(&self, schema: &'a DFSchema, flow: &'a Flow) -> Scope<'a> {
-        Scope { schema, columns: &flow.columns, strict: self.aggregate_only && !flow.released }
+        Scope { schema, columns: &flow.columns, strict: self.rules.aggregate_only && !flow.released }
     }
 
     fn plan(&mut self, plan: &LogicalPlan) -> Result<Flow> {
         match plan {
             LogicalPlan::TableScan(scan) => self.scan(scan),
-            LogicalPlan::EmptyRelation(empty) => {
-                Ok(Flow { columns: vec![Lineage::Plain; empty.schema.fields().len()], pending: false, released: false })
-            }
+            LogicalPlan::EmptyRelation(empty) => Ok(Flow {
+                columns: vec![Origin::plain(); empty.schema.fields().len()],
+                pending: false,
+                guarded: BTreeSet::new(),
+                released: false,
+            }),
             LogicalPlan::SubqueryAlias(alias) => self.plan(&alias.input),
             LogicalPlan::Projection(projection) => self.projection(projection),
             LogicalPlan::Filter(filter) => {
@@ -103,7 +124,7 @@ impl Guard {
                 if flows.len() > MAX_UNIONS + 1 {
                     return Err(reject("too_complex", format!("there are more than {MAX_UNIONS} set operations")));
                 }
-                Ok(union_of(&flows, union.schema.fields().len()))
+                union_of(&flows, union.schema.fields().len())
             }
             LogicalPlan::Window(_) => Err(reject("window", "window functions are not accepted")),
             LogicalPlan::RecursiveQuery(_) => Err(reject("recursive", "WITH RECURSIVE is not accepted")),
@@ -142,12 +163,22 @@ impl Guard {
             return Err(failed("scan was rewritten before the guard"));
         }
         let dataset = table.dataset();
-        let columns = dataset
-            .visible
-            .iter()
-            .map(|column| Lineage::of(column.role, column.namespace.as_ref(), dataset.k.is_some()))
-            .collect();
-        Ok(Flow { columns, pending: dataset.k.is_some(), released: false })
+        let bit = 1 << (self.scans - 1);
+        let pending = dataset.k.is_some();
+        let guarded = pending && !dataset.own;
+        // Beside the data of others one's own is what the caller chose: its values weigh and mark nobody.
+        let closed = if self.rules.of_others { guarded } else { pending };
+        let columns = dataset.visible.iter().map(|column| Origin {
+            lineage: Lineage::of(column.role, column.namespace.as_ref(), closed),
+            scans: bit,
+            no_join: column.no_join,
+        });
+        Ok(Flow {
+            columns: columns.collect(),
+            pending,
+            guarded: guarded.then(|| table.index()).into_iter().collect(),
+            released: false,
+        })
     }
 
     fn projection(&mut self, projection: &Projection) -> Result<Flow> {
@@ -161,15 +192,21 @@ impl Guard {
     }
 }
 
-/// A set operation's columns are plain: nothing is pending below it.
-fn union_of(flows: &[Flow], width: usize) -> Flow {
-    let mut columns = vec![Lineage::Plain; width];
-    if let Some(first) = flows.first() {
-        for (at, column) in columns.iter_mut().enumerate() {
-            let same = flows.iter().all(|flow| flow.columns.get(at) == first.columns.get(at));
-            *column = first.columns.get(at).filter(|_| same).cloned().unwrap_or(Lineage::Plain);
+/// A set operation's columns keep what all of its parts agree on: nothing is pending below it.
+fn union_of(flows: &[Flow], width: usize) -> Result<Flow> {
+    let mut columns = Vec::with_capacity(width);
+    for at in 0..width {
+        let parts: Vec<&Origin> = flows.iter().filter_map(|flow| flow.columns.get(at)).collect();
+        let whole = parts.iter().fold(Origin::plain(), |whole, part| whole.combine(part));
+        // Grouping a union by such a column would join its parts.
+        if whole.is_hidden_join() {
+            return Err(no_join_on());
         }
+        let first = parts.first().map_or(Lineage::Plain, |part| part.lineage.clone());
+        let same = parts.len() == flows.len() && parts.iter().all(|part| part.lineage == first);
+        columns.push(whole.with(if same { first } else { Lineage::Plain }));
     }
-    // Released only if every part is: the others may still be joined with pending rows.
-    Flow { columns, pending: false, released: !flows.is_empty() && flows.iter().any(|flow| flow.released) }
+    // Released if any part is: the others may still be joined with pending rows.
+    let released = flows.iter().any(|flow| flow.released);
+    Ok(Flow { columns, pending: false, guarded: BTreeSet::new(), released })
 }

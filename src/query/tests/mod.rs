@@ -1,6 +1,8 @@
 //! The engine end to end, on small objects that each test writes.
 
 mod attacks;
+mod limits;
 mod policies;
+mod random;
 mod rules;
 mod support;

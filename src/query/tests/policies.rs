@@ -150,12 +150,12 @@ async fn every_accepted_form_of_an_aggregate_is_suppressed() {
         ("SELECT commune FROM chu.health GROUP BY commune ORDER BY 1", vec!["Albi", "Foix"]),
         ("SELECT count(*) FROM chu.health GROUP BY commune LIMIT 10", vec!["30", "9"]),
         (
-            "SELECT a.commune, count(*) FROM chu.health a JOIN chu.health b USING (subject_id) GROUP BY a.commune",
-            vec!["Albi|30", "Foix|9"],
+            "SELECT a.commune, count(*) FROM chu.health a JOIN grid.meters b ON b.subject = a.subject_id GROUP BY 1",
+            vec!["Albi|30", "Foix|5"],
         ),
         (
-            "SELECT count(m.kwh) FROM chu.health h LEFT JOIN grid.meters m ON m.subject = h.subject_id GROUP BY h.commune",
-            vec!["30", "5"],
+            "SELECT count(*) FROM chu.health h LEFT JOIN grid.meters m ON m.subject = h.subject_id GROUP BY h.commune",
+            vec!["30", "9"],
         ),
         (
             "WITH t AS (SELECT commune, count(*) n FROM chu.health GROUP BY commune) SELECT a.n, b.n FROM t a JOIN t b ON a.commune = b.commune",
@@ -188,8 +188,7 @@ async fn every_accepted_form_of_an_aggregate_is_suppressed() {
 async fn without_a_subject_key_rows_are_counted_once_each() {
     let mut hub = Hub::new(&people());
     hub.datasets[2].how = aggregate_only(2);
-    // Each commune is one row, whatever it is joined with.
-    let sql = "SELECT c.department, count(*) FROM region.communes c JOIN chu.health h ON h.commune = c.code GROUP BY c.department";
+    let sql = "SELECT c.department, count(*) FROM region.communes c GROUP BY c.department";
     assert_eq!(hub.rows(sql).await, [""; 0]);
     assert_eq!(hub.rows("SELECT count(*), sum(population) FROM region.communes").await, ["3|82000"]);
 }
@@ -289,4 +288,110 @@ async fn a_small_query_is_quick_even_unoptimised() {
     while answer.next().await.is_some() {}
     println!("small query: planned in {after_plan:?}, answered in {:?}", start.elapsed());
     assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn a_figure_of_too_few_people_takes_its_group_along() {
+    let mut crowd = people();
+    for person in &mut crowd[4..30] {
+        person.diagnosis = "";
+    }
+    let hub = Hub::new(&crowd).limit(aggregate_only(5));
+    let sql = |figure: &str| format!("SELECT commune, {figure} FROM chu.health GROUP BY commune ORDER BY 1");
+    assert_eq!(hub.rows(&sql("count(*)")).await, ["Albi|30", "Foix|9"]);
+    // Four people of Albi have a diagnosis: their number would tell of each of them.
+    assert_eq!(hub.rows(&sql("count(*), count(diagnosis)")).await, ["Foix|9|9"]);
+    assert_eq!(hub.rows(&sql("count(DISTINCT diagnosis)")).await, ["Foix|2"]);
+}
+
+#[tokio::test]
+async fn pseudonyms_of_two_columns_or_datasets_differ_and_those_of_subjects_agree() {
+    let masked = |column: &str| How { masks: [(column.to_owned(), Mask::Hmac)].into(), ..How::default() };
+    let mut hub = Hub::new(&people());
+    hub.datasets[0].how = How {
+        masks: [("commune".into(), Mask::Hmac), ("diagnosis".into(), Mask::Hmac)].into(),
+        ..masked("subject_id")
+    };
+    hub.datasets[2].how = masked("code");
+    let same = "SELECT count(*) FROM chu.health h JOIN region.communes c ON c.code = h.commune";
+    assert_eq!(hub.rows(same).await, ["0"], "whoever fills one column would read the other");
+    hub.datasets[0].how = masked("subject_id");
+    hub.datasets[1].how = masked("subject");
+    let people = "SELECT count(*) FROM chu.health h JOIN grid.meters m ON m.subject = h.subject_id";
+    assert_eq!(hub.rows(people).await, ["35"]);
+}
+
+#[tokio::test]
+async fn no_row_of_visible_data_fails_a_query() {
+    let mut crowd = people();
+    crowd[0].cost = i64::MIN;
+    crowd[1].age = 5_000;
+    crowd[2].cost = i64::MAX;
+    let hub = Hub::new(&crowd);
+    for expression in [
+        "cost / (age - 20)",
+        "cost / CASE WHEN cost < 0 THEN -1 ELSE 1 END",
+        "cost % (age - 22)",
+        "price * price * price * price",
+        "price / (price - 10000)",
+        "stay + INTERVAL '500000 years'",
+        "seen - INTERVAL '290000 years'",
+        "seen - TIMESTAMP '1700-01-01 00:00:00'",
+        "date_trunc('month', seen)",
+        "substr(diagnosis, 1, age - 30)",
+        "left(diagnosis, cost)",
+        "split_part(diagnosis, 'u', age - 30)",
+        "round(price, age)",
+        "CAST(diagnosis AS INT)",
+        "CAST(cost AS SMALLINT)",
+        "CAST(seen AS DATE)",
+        "-cost",
+    ] {
+        let sql = format!("SELECT count(*), count({expression}) FROM chu.health WHERE {expression} IS NULL OR age > 0");
+        let answer = hub.table(&sql).await;
+        assert!(answer.is_ok(), "{expression}: {answer:?}");
+    }
+    assert_eq!(hub.rows("SELECT count(*), count(cost / (age - 25)) FROM chu.health").await, ["40|39"]);
+    let wide = "SELECT count(*), count(price * price) FROM chu.health";
+    assert_eq!(hub.rows(wide).await, ["40|38"]);
+}
+
+#[tokio::test]
+async fn a_condition_that_never_holds_is_an_answer() {
+    let hub = Hub::new(&people());
+    assert_eq!(hub.rows("SELECT count(*) FROM chu.health WHERE false").await, ["0"]);
+    assert_eq!(hub.rows("SELECT age FROM chu.health WHERE 1 = 2 AND age > 1").await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_comparison_inside_the_scan_sees_what_the_caller_sees() {
+    let masks = || How {
+        masks: [("diagnosis".to_owned(), Mask::Prefix(1)), ("cost".to_owned(), Mask::Bucket(10))].into(),
+        ..younger_than(50)
+    };
+    let hub = Hub::new(&people()).limit(masks());
+    for (condition, rows) in [
+        ("age >= 40", "10"),
+        ("40 <= age AND age < 45 AND commune = 'Albi'", "5"),
+        ("age > 55", "0"),
+        ("diagnosis = 'flu'", "0"),
+        ("diagnosis = 'f'", "15"),
+        ("cost = 110", "10"),
+        ("cost = 111", "0"),
+        ("subject_id = 's0003'", "1"),
+        ("stay = '2022-01-28'", "1"),
+        ("seen < TIMESTAMP '1995-01-01 00:00:00'", "5"),
+        ("price >= 110 AND price < 112.0", "2"),
+    ] {
+        let sql = format!("SELECT count(*) FROM chu.health WHERE {condition}");
+        assert_eq!(hub.rows(&sql).await, [rows], "{condition}");
+    }
+    let plan = async |condition: &str| {
+        let sql = format!("SELECT age FROM chu.health WHERE {condition}");
+        hub.planned(&sql).await.unwrap().explain().join(" ")
+    };
+    assert!(!plan("age > 3 AND commune = 'Albi'").await.contains("FilterExec"));
+    for above in ["diagnosis = 'f'", "cost = 110", "age + 1 > 3", "age > cost"] {
+        assert!(plan(above).await.contains("FilterExec"), "{above}");
+    }
 }

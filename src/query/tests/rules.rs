@@ -73,6 +73,28 @@ const AGGREGATE: &[(&str, &str)] = &[
     ("SELECT 1 WHERE EXISTS (SELECT 1 FROM chu.health WHERE age = 93)", "aggregate_only"),
     ("SELECT count(*) FROM region.communes WHERE code IN (SELECT commune FROM chu.health)", "aggregate_only"),
     ("SELECT sum(c.population) FROM chu.health h JOIN region.communes c ON c.code = h.commune", "aggregate_only"),
+    ("SELECT count(m.kwh) FROM chu.health h LEFT JOIN grid.meters m ON m.subject = h.subject_id", "aggregate_only"),
+    (
+        "SELECT count(DISTINCT c.department) FROM chu.health h JOIN region.communes c ON c.code = h.commune",
+        "aggregate_only",
+    ),
+    (
+        "SELECT m.subject, count(*) FROM chu.health h JOIN grid.meters m ON m.subject = h.subject_id GROUP BY 1",
+        "subject_key",
+    ),
+    ("SELECT count(*) FROM chu.health a JOIN chu.health b USING (subject_id)", "join"),
+    (
+        "SELECT count(*) FROM chu.health a JOIN grid.meters m ON m.subject = a.subject_id JOIN chu.health b ON b.subject_id = m.subject",
+        "join",
+    ),
+    (
+        "SELECT count(*) FROM chu.health h JOIN (SELECT code FROM region.communes UNION ALL SELECT code FROM region.communes) c ON c.code = h.commune",
+        "join_repeats",
+    ),
+    (
+        "SELECT count(*) FROM chu.health h JOIN (SELECT code FROM region.communes UNION ALL SELECT code FROM region.communes) c ON c.code = h.commune WHERE age > 1000",
+        "join_repeats",
+    ),
     ("SELECT count(*) FROM chu.health, region.communes", "join"),
     ("SELECT count(*) FROM chu.health a JOIN chu.health b ON a.age = b.age", "join"),
     ("SELECT count(*) FROM chu.health a JOIN chu.health b ON a.commune = b.commune AND a.age < b.age", "join"),
@@ -171,6 +193,64 @@ async fn a_catalog_is_reported_and_does_not_change_the_dataset() {
     assert_eq!(admitted.tables.iter().map(ToString::to_string).collect::<Vec<_>>(), ["chu.health"]);
     assert_eq!(admitted.normalised(), "SELECT * FROM chu.health");
     assert!(hub.engine.plan(admitted, hub.datasets.clone()).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_column_that_is_not_for_joining_meets_no_other_relation() {
+    let mut hub = Hub::new(&people());
+    hub.datasets[2].how.no_join_on = ["code".to_owned()].into();
+    for sql in [
+        "SELECT count(*) FROM chu.health h JOIN region.communes c ON c.code = h.commune",
+        "SELECT count(*) FROM chu.health h LEFT JOIN region.communes c ON c.code > h.commune",
+        "SELECT count(*) FROM chu.health h, region.communes c WHERE c.code = h.commune",
+        "SELECT count(*) FROM chu.health h, region.communes c WHERE NOT (c.code <> h.commune)",
+        "SELECT count(*) FROM chu.health h, region.communes c WHERE upper(c.code) LIKE upper(h.commune)",
+        "SELECT count(*) FROM chu.health h, region.communes c WHERE h.commune IN (c.code, 'x')",
+        "SELECT count(*) FROM chu.health h, region.communes c WHERE h.commune BETWEEN c.code AND c.code",
+        "SELECT count(*) FROM chu.health h, region.communes c WHERE nullif(c.code, h.commune) IS NULL",
+        "SELECT count(*) FROM chu.health h, region.communes c WHERE CASE WHEN c.code = 'Albi' THEN h.commune END = 'Albi'",
+        "SELECT count(*) FROM chu.health h, region.communes c GROUP BY c.code || h.commune",
+        "SELECT c.code = h.commune FROM chu.health h, region.communes c",
+        "SELECT count(*) FROM region.communes a JOIN region.communes b USING (code)",
+        "SELECT count(*) FROM region.communes a NATURAL JOIN region.communes b",
+        "SELECT age FROM chu.health WHERE commune IN (SELECT code FROM region.communes)",
+        "SELECT age FROM chu.health h WHERE EXISTS (SELECT 1 FROM region.communes c WHERE c.code = h.commune)",
+        "SELECT age FROM chu.health h WHERE commune = (SELECT max(code) FROM region.communes)",
+        "SELECT code FROM region.communes INTERSECT SELECT commune FROM chu.health",
+        "SELECT commune FROM chu.health EXCEPT SELECT code FROM region.communes",
+        "SELECT x, count(*) FROM (SELECT code AS x FROM region.communes UNION ALL SELECT commune FROM chu.health) t GROUP BY x",
+        "WITH t AS (SELECT code AS x, count(*) FROM region.communes GROUP BY code) SELECT 1 FROM t JOIN chu.health h ON h.commune = t.x",
+        "WITH t AS (SELECT min(code) AS x FROM region.communes) SELECT 1 FROM t JOIN chu.health h ON h.commune = t.x",
+        "WITH t AS (SELECT code AS x FROM region.communes GROUP BY ROLLUP(code)) SELECT 1 FROM t JOIN chu.health h ON h.commune = t.x",
+    ] {
+        assert_eq!(hub.rule(sql).await, "no_join_on", "{sql}");
+    }
+    for sql in [
+        "SELECT code, population FROM region.communes WHERE code = 'Albi' ORDER BY code",
+        "SELECT code, count(*) FROM region.communes GROUP BY code HAVING max(code) > 'B'",
+        "SELECT count(*) FROM chu.health h, region.communes c WHERE c.code = 'Albi' AND h.age > 30",
+        "SELECT count(*) FROM chu.health h JOIN region.communes c ON c.population = h.cost",
+    ] {
+        assert!(hub.table(sql).await.is_ok(), "{sql}");
+    }
+    let mut hub = hub.limit(aggregate_only(5));
+    let sql = "SELECT count(*) FROM chu.health h JOIN region.communes c ON c.code = h.commune";
+    assert_eq!(hub.rule(sql).await, "no_join_on");
+    hub.datasets[2].how.no_join_on.clear();
+    assert_eq!(hub.rows(sql).await, ["40"]);
+}
+
+#[tokio::test]
+async fn of_ones_own_data_nothing_weighs_or_marks_somebody_elses_people() {
+    let mut hub = Hub::new(&people()).limit(aggregate_only(5));
+    hub.datasets[1].how = aggregate_only(2);
+    let crossed = "SELECT count(*), avg(m.kwh) FROM chu.health h JOIN grid.meters m ON m.subject = h.subject_id";
+    assert_eq!(hub.rows(crossed).await, ["35|17.0"]);
+    hub.datasets[1].own = true;
+    assert_eq!(hub.rule(crossed).await, "aggregate_only");
+    let counted = "SELECT count(*), avg(h.cost) FROM chu.health h JOIN grid.meters m ON m.subject = h.subject_id";
+    assert_eq!(hub.rows(counted).await, ["35|117.0"]);
+    assert_eq!(hub.rows("SELECT count(*), sum(kwh) FROM grid.meters").await, ["35|595.0"]);
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ pub(super) struct Person {
     pub(super) ordinal: Option<u32>,
     pub(super) commune: &'static str,
     pub(super) age: i64,
+    /// Empty for a missing one.
     pub(super) diagnosis: &'static str,
     pub(super) cost: i64,
 }
@@ -62,6 +63,11 @@ fn write(path: &Path, columns: Vec<(&str, ArrayRef)>) {
 
 fn texts<'a>(values: impl Iterator<Item = &'a str>) -> ArrayRef {
     Arc::new(values.map(Some).collect::<StringArray>())
+}
+
+/// A text; none if it is empty.
+fn known(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
 }
 
 /// A hub: its folder, its engine and its datasets as the caller may use them.
@@ -158,6 +164,7 @@ fn governed(id: &str, dir: &Path, stored: Vec<Column>, key: Option<(&str, &str)>
         consent: None,
         mask_key: [9; 32],
         rows: rows as u64,
+        own: false,
     }
 }
 
@@ -173,25 +180,29 @@ fn health(dir: &Path, people: &[Person]) -> GovernedDataset {
         column("seen", ColumnType::Timestamp, ColumnRole::Dimension),
     ];
     let it = governed("chu.health", dir, stored, Some(("subject_id", "nir")), people.len());
+    write(&it.object, health_columns(people));
+    it
+}
+
+/// The columns of the health dataset, the hidden one included.
+pub(super) fn health_columns(people: &[Person]) -> Vec<(&'static str, ArrayRef)> {
     let subjects: Vec<String> = people.iter().map(|it| format!("s{:04}", it.ordinal.unwrap_or(9999))).collect();
     let prices = Decimal128Array::from_iter_values(people.iter().map(|it| i128::from(it.cost) * 100));
     let days = Date32Array::from_iter_values(people.iter().map(|it| 19_000 + i32::try_from(it.age).unwrap()));
     // As many years after 1970 as the age, so that an age above 292 is out of the range of nanoseconds.
     let instants = people.iter().map(|it| it.age * 31_556_952_000_000);
     let instants = TimestampMicrosecondArray::from_iter_values(instants);
-    let columns: Vec<(&str, ArrayRef)> = vec![
+    vec![
         ("subject_id", texts(subjects.iter().map(String::as_str))),
         ("commune", texts(people.iter().map(|it| it.commune))),
         ("age", Arc::new(Int64Array::from_iter_values(people.iter().map(|it| it.age)))),
-        ("diagnosis", texts(people.iter().map(|it| it.diagnosis))),
+        ("diagnosis", Arc::new(people.iter().map(|it| known(it.diagnosis)).collect::<StringArray>())),
         ("cost", Arc::new(Int64Array::from_iter_values(people.iter().map(|it| it.cost)))),
         ("price", Arc::new(prices.with_precision_and_scale(38, 2).unwrap())),
         ("stay", Arc::new(days)),
         ("seen", Arc::new(instants.with_timezone("UTC"))),
         ("__ordinal", Arc::new(people.iter().map(|it| it.ordinal).collect::<UInt32Array>())),
-    ];
-    write(&it.object, columns);
-    it
+    ]
 }
 
 /// One meter for each of the subjects 0 to 34, on the same pseudonyms.
@@ -201,14 +212,18 @@ fn meters(dir: &Path) -> GovernedDataset {
         column("kwh", ColumnType::Float64, ColumnRole::Measure),
     ];
     let it = governed("grid.meters", dir, stored, Some(("subject", "nir")), 35);
+    write(&it.object, meters_columns());
+    it
+}
+
+/// The columns of the meters, the hidden one included.
+pub(super) fn meters_columns() -> Vec<(&'static str, ArrayRef)> {
     let subjects: Vec<String> = (0..35).map(|at| format!("s{at:04}")).collect();
-    let columns: Vec<(&str, ArrayRef)> = vec![
+    vec![
         ("subject", texts(subjects.iter().map(String::as_str))),
         ("kwh", Arc::new(Float64Array::from_iter_values((0..35).map(f64::from)))),
         ("__ordinal", Arc::new(UInt32Array::from_iter_values(0..35))),
-    ];
-    write(&it.object, columns);
-    it
+    ]
 }
 
 fn communes(dir: &Path) -> GovernedDataset {
@@ -218,11 +233,15 @@ fn communes(dir: &Path) -> GovernedDataset {
         column("population", ColumnType::Int64, ColumnRole::Measure),
     ];
     let it = governed("region.communes", dir, stored, None, 3);
-    let columns: Vec<(&str, ArrayRef)> = vec![
+    write(&it.object, communes_columns());
+    it
+}
+
+/// The columns of the communes.
+pub(super) fn communes_columns() -> Vec<(&'static str, ArrayRef)> {
+    vec![
         ("code", texts(["Albi", "Foix", "Rodez"].into_iter())),
         ("department", texts(["Tarn", "Ariège", "Aveyron"].into_iter())),
         ("population", Arc::new(Int64Array::from(vec![49_000, 9_000, 24_000]))),
-    ];
-    write(&it.object, columns);
-    it
+    ]
 }

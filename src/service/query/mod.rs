@@ -4,6 +4,7 @@
 //! entry is durable (P1), and a change of what the decision rests on cuts the stream (P2).
 
 mod prepare;
+mod record;
 mod resolve;
 mod run;
 mod slots;
@@ -143,7 +144,7 @@ impl Services {
         Ok((resolved, planned))
     }
 
-    /// The DECISION entry; refused if anything it rests on has changed since it was taken.
+    /// The DECISION entries; refused if anything it rests on has changed since it was taken.
     async fn record_decision(
         &self,
         permit: &Permit,
@@ -153,24 +154,7 @@ impl Services {
         resolved: &Resolved,
         planned: &Planned,
     ) -> Result<Committed> {
-        let uses: Vec<serde_json::Value> = resolved.uses.iter().map(resolve::DatasetUse::to_fact).collect();
-        let mut entry = EntryDraft::by(EntryKind::QueryDecision, caller)
-            .purpose(&ask.purpose)
-            .fact("query", id.to_string())
-            .fact("decision", "permit")
-            .fact("download", ask.download)
-            .fact("datasets", uses)
-            .fact("max_rows", planned.max_rows().to_string())
-            .secret("sql", ask.sql.as_str());
-        if let Some(k) = resolved.k() {
-            entry = entry.fact("k", k.to_string());
-        }
-        for one in &resolved.uses {
-            entry = entry.concerning(&one.dataset.owner);
-        }
-        if let [one] = resolved.uses.as_slice() {
-            entry = entry.about(&one.dataset);
-        }
+        let entries = record::decision(caller, ask, id, resolved, planned);
         let fence = resolved.fence.clone();
         let now = self.now();
         let ((), committed) = self
@@ -180,7 +164,7 @@ impl Services {
                         return Err(Error::new(Reason::QueryCut));
                     }
                     request::start_query(tx, id, now).await?;
-                    Ok(((), vec![entry]))
+                    Ok(((), entries))
                 })
             })
             .await?;

@@ -47,6 +47,8 @@ pub struct DatasetUse {
     pub max_rows: Option<u64>,
     /// Only rows of subjects who consented.
     pub consent_filter: bool,
+    /// Which state of the consents was read: their revision.
+    pub consents: Option<i64>,
     /// What the user must do besides.
     pub duties: Vec<Duty>,
 }
@@ -92,7 +94,10 @@ impl Services {
         for id in tables {
             let dataset = self.queryable(&mut tx, caller, id).await?;
             let terms = self.terms(&mut tx, caller, &dataset, ask).await?;
-            let (table, one) = self.govern(&mut tx, caller, &dataset, terms, ask).await?;
+            let (table, mut one) = self.govern(&mut tx, caller, &dataset, terms, ask).await?;
+            let consents = Topic::Consents(id).key();
+            one.consents = topics.iter().position(|topic| *topic == consents).and_then(|at| values.get(at)).copied();
+            one.consents = one.consents.filter(|_| one.consent_filter);
             governed.push(table);
             uses.push(one);
         }
@@ -261,10 +266,12 @@ impl Services {
                 .map(|column| column.name.clone())
                 .collect(),
             row_filter: how.row_filter.clone(),
-            masks: how.masks.clone(),
+            // A mask on a column that does not exist for the caller would tell that it exists.
+            masks: how.masks.iter().filter(|(name, _)| terms.columns.contains(name)).map(clone_pair).collect(),
             k: how.aggregate_only,
             max_rows: how.max_rows,
             consent_filter,
+            consents: None,
             duties: terms.permit.map(|permit| permit.duties).unwrap_or_default(),
         };
         let governed = GovernedDataset {
@@ -277,6 +284,7 @@ impl Services {
             consent,
             mask_key: self.keys().mask_key(&caller.participant, &ask.purpose),
             rows: snapshot.rows,
+            own: dataset.id.owner == caller.participant,
         };
         Ok((governed, used))
     }
@@ -300,8 +308,13 @@ impl DatasetUse {
             "grant": self.grant.map(|id| id.to_string()),
             "basis": self.legal_basis.map(LegalBasis::as_str),
             "consent_filter": self.consent_filter,
+            "consents": self.consents.map(|revision| revision.to_string()),
         })
     }
+}
+
+fn clone_pair<A: Clone, B: Clone>((a, b): (&A, &B)) -> (A, B) {
+    (a.clone(), b.clone())
 }
 
 fn fence_topics(caller: &Caller, tables: &BTreeSet<DatasetId>) -> Vec<String> {

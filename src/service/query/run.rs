@@ -12,12 +12,13 @@ use futures::StreamExt as _;
 
 use super::{
     QueryRequest, Services,
+    record::{self, End},
     resolve::{DatasetUse, Fence, Resolved},
     slots::Slot,
 };
 use crate::{
     audit::Committed,
-    domain::{Caller, EntryDraft, EntryKind, ParticipantId, QueryId, Receipt},
+    domain::{Caller, EntryDraft, QueryId, Receipt},
     error::{Error, Reason, Result},
     policy::{Act, Domain, Family},
     query::{Answer, IpcEncoder, Planned, RecordBatch, SchemaRef},
@@ -81,7 +82,6 @@ impl QueryRun {
         slot: Slot,
     ) -> Result<Self> {
         let receipt = decision.receipt().clone();
-        let owners: Vec<ParticipantId> = resolved.uses.iter().map(|one| one.dataset.owner.clone()).collect();
         let started = Instant::now();
         match services.inner.engine.execute(planned, decision) {
             Ok(answer) => Ok(Self {
@@ -103,8 +103,8 @@ impl QueryRun {
                 _slot: slot,
             }),
             Err(error) => {
-                let entry = outcome_entry(&caller, &owners, id, error.reason().name(), 0, 0);
-                close(&services, id, vec![entry]).await?;
+                let end = End { how: error.reason().name(), rows: 0, bytes: 0 };
+                close(&services, id, record::outcome(&caller, &resolved.uses, id, end, None)).await?;
                 Err(error)
             }
         }
@@ -238,20 +238,8 @@ impl QueryRun {
     }
 
     fn entries(&self, end: &str) -> Vec<EntryDraft> {
-        let owners: Vec<ParticipantId> = self.uses.iter().map(|one| one.dataset.owner.clone()).collect();
-        let mut entries = vec![outcome_entry(&self.caller, &owners, self.id, end, self.rows, self.sent_bytes())];
-        // What was read and withheld tells about hidden rows: a leaf of its own for each owner, never for the caller.
-        let counters = self.answer.counters();
-        let others = counters.datasets().iter().filter(|(id, _)| id.owner != self.caller.participant);
-        entries.extend(others.map(|(id, read)| {
-            EntryDraft::new(EntryKind::QueryOutcome)
-                .about(id)
-                .fact("query", self.id.to_string())
-                .fact("rows_scanned", read.scanned().to_string())
-                .fact("rows_passed", read.passed().to_string())
-                .fact("suppressed_groups", counters.suppressed_groups().to_string())
-        }));
-        entries
+        let end = End { how: end, rows: self.rows, bytes: self.sent_bytes() };
+        record::outcome(&self.caller, &self.uses, self.id, end, Some(self.answer.counters()))
     }
 }
 
@@ -266,25 +254,9 @@ impl Drop for QueryRun {
 
 /// Closes a query whose decision nobody could wait for: if it is recorded all the same, then so is that nothing left.
 pub(super) fn close_unreleased(services: &Services, caller: &Caller, uses: &[DatasetUse], id: QueryId) {
-    let owners: Vec<ParticipantId> = uses.iter().map(|one| one.dataset.owner.clone()).collect();
-    let outcome = outcome_entry(caller, &owners, id, Reason::AuditUnavailable.name(), 0, 0);
-    tokio::spawn(close_in_the_end(services.clone(), id, vec![outcome]));
-}
-
-fn outcome_entry(
-    caller: &Caller,
-    owners: &[ParticipantId],
-    id: QueryId,
-    end: &str,
-    rows: u64,
-    bytes: u64,
-) -> EntryDraft {
-    let entry = EntryDraft::by(EntryKind::QueryOutcome, caller)
-        .fact("query", id.to_string())
-        .fact("end", end)
-        .fact("rows", rows.to_string())
-        .fact("bytes", bytes.to_string());
-    owners.iter().fold(entry, EntryDraft::concerning)
+    let end = End { how: Reason::AuditUnavailable.name(), rows: 0, bytes: 0 };
+    let outcome = record::outcome(caller, uses, id, end, None);
+    tokio::spawn(close_in_the_end(services.clone(), id, outcome));
 }
 
 /// Records an outcome although the log may be away for a while. What stays open gets `unknown` at the next start.

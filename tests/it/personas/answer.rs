@@ -64,15 +64,7 @@ impl Answer {
 
     /// The rows as text, in the order of the answer; a missing value is `-`.
     pub(crate) fn rows(&self) -> Vec<Vec<String>> {
-        let options = FormatOptions::default().with_null("-");
-        let mut rows = Vec::new();
-        for batch in self.batches() {
-            let columns: Vec<_> =
-                batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect();
-            rows.extend(
-                (0..batch.num_rows()).map(|row| columns.iter().map(|column| column.value(row).to_string()).collect()),
-            );
-        }
+        let rows = cells(&self.batches());
         assert_eq!(self.receipt.rows, rows.len() as u64);
         rows
     }
@@ -89,4 +81,18 @@ impl Answer {
     pub(crate) fn by_key(&self) -> BTreeMap<String, String> {
         self.rows().into_iter().map(|row| (row[0].clone(), row[1].clone())).collect()
     }
+}
+
+/// The rows of batches as text, in their order; a missing value is `-`.
+pub(crate) fn cells(batches: &[RecordBatch]) -> Vec<Vec<String>> {
+    let options = FormatOptions::default().with_null("-");
+    let mut rows = Vec::new();
+    for batch in batches {
+        let columns: Vec<_> =
+            batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect();
+        rows.extend(
+            (0..batch.num_rows()).map(|row| columns.iter().map(|column| column.value(row).to_string()).collect()),
+        );
+    }
+    rows
 }

@@ -20,7 +20,7 @@ use crate::harness::Site;
 
 pub(crate) use self::{
     act::Sign,
-    answer::{Answer, receive, receive_download},
+    answer::{Answer, cells, receive, receive_download},
     operator::{Admin, Operator},
     requester::{Requester, ask},
     steward::{Steward, access_day},

@@ -1,0 +1,109 @@
+//! What the log says of a query: the decision before anything runs, the outcome after.
+//!
+//! Whoever a leaf concerns may read all of it. So in a query across owners each owner has a leaf of its own: its own
+//! datasets with policy, rule and grant, how many of others they were crossed with but not which, and its own hidden
+//! figures. The caller's leaf has all datasets and no hidden figure. Where there is one owner, the caller's leaf is
+//! shared with it, figures aside.
+
+use std::collections::BTreeSet;
+
+use super::{
+    QueryRequest,
+    resolve::{DatasetUse, Resolved},
+};
+use crate::{
+    domain::{Caller, EntryDraft, EntryKind, ParticipantId, QueryId},
+    query::{Counters, Planned},
+};
+
+/// The entries of a permitted query; the first is the caller's, whose receipt is the query's.
+pub(super) fn decision(
+    caller: &Caller,
+    ask: &QueryRequest,
+    id: QueryId,
+    resolved: &Resolved,
+    planned: &Planned,
+) -> Vec<EntryDraft> {
+    let of = |uses: &[&DatasetUse]| {
+        let facts: Vec<serde_json::Value> = uses.iter().map(|one| one.to_fact()).collect();
+        let mut entry = EntryDraft::by(EntryKind::QueryDecision, caller)
+            .purpose(&ask.purpose)
+            .fact("query", id.to_string())
+            .fact("decision", "permit")
+            .fact("download", ask.download)
+            .fact("datasets", facts)
+            .fact("max_rows", planned.max_rows().to_string())
+            .secret("sql", ask.sql.as_str())
+            .secret("normalised_sql", planned.normalised());
+        if let Some(k) = resolved.k() {
+            entry = entry.fact("k", k.to_string());
+        }
+        match uses {
+            [one] => entry.about(&one.dataset),
+            _ => entry,
+        }
+    };
+    let uses: Vec<&DatasetUse> = resolved.uses.iter().collect();
+    let owners = owners(&resolved.uses);
+    if owners.len() <= 1 {
+        let entry = of(&uses);
+        return vec![owners.into_iter().fold(entry, EntryDraft::concerning)];
+    }
+    let mut entries = vec![of(&uses)];
+    for owner in owners.into_iter().filter(|owner| **owner != caller.participant) {
+        let own: Vec<&DatasetUse> = uses.iter().copied().filter(|one| one.dataset.owner == *owner).collect();
+        let others = uses.len() - own.len();
+        entries.push(of(&own).concerning(owner).fact("crossed_with", others.to_string()));
+    }
+    entries
+}
+
+/// How a query ended, and with what.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct End<'a> {
+    /// `complete`, `cancelled`, or the reason of the error.
+    pub(super) how: &'a str,
+    /// Rows that left.
+    pub(super) rows: u64,
+    /// Bytes that left.
+    pub(super) bytes: u64,
+}
+
+/// The entries that close a query; the first is the caller's, whose receipt is the outcome's.
+pub(super) fn outcome(
+    caller: &Caller,
+    uses: &[DatasetUse],
+    id: QueryId,
+    end: End<'_>,
+    counters: Option<&Counters>,
+) -> Vec<EntryDraft> {
+    let facts = |entry: EntryDraft| {
+        entry
+            .fact("query", id.to_string())
+            .fact("end", end.how)
+            .fact("rows", end.rows.to_string())
+            .fact("bytes", end.bytes.to_string())
+    };
+    let owners = owners(uses);
+    let shared = facts(EntryDraft::by(EntryKind::QueryOutcome, caller));
+    let mut entries = vec![match owners.iter().next() {
+        Some(owner) if owners.len() == 1 => shared.concerning(owner),
+        _ => shared,
+    }];
+    for one in uses.iter().filter(|one| one.dataset.owner != caller.participant) {
+        let entry = facts(EntryDraft::new(EntryKind::QueryOutcome).about(&one.dataset));
+        // What was read and withheld tells about hidden rows: never for the caller.
+        entries.push(match counters.and_then(|counters| counters.datasets().get(&one.dataset)) {
+            Some(read) => entry
+                .fact("rows_scanned", read.scanned().to_string())
+                .fact("rows_passed", read.passed().to_string())
+                .fact("suppressed_groups", read.suppressed_groups().to_string()),
+            None => entry,
+        });
+    }
+    entries
+}
+
+fn owners(uses: &[DatasetUse]) -> BTreeSet<&ParticipantId> {
+    uses.iter().map(|one| &one.dataset.owner).collect()
+}
