@@ -12,6 +12,7 @@ mod path;
 mod proof;
 #[cfg(test)]
 mod testing;
+pub mod tile;
 mod tree;
 mod view;
 
@@ -22,8 +23,12 @@ pub use export::{BadExport, EntryFault, Verified, verify_export};
 pub use leaf::{Leaf, LeafContext, MAX_LEAF, encode};
 pub use note::{Note, SignatureLine, VerifierKey};
 pub use opening::{Opening, check_opening};
-pub use path::{consistency_proof, inclusion_proof, subtrees_of, verify_consistency, verify_inclusion};
+pub use path::{
+    consistency_proof, consistency_ranges, inclusion_proof, inclusion_ranges, subtrees_of, verify_consistency,
+    verify_inclusion,
+};
 pub use proof::TlogProof;
+pub use tile::{HashTiles, TileId, TilePath};
 pub use tree::{Frontier, Hash, leaf_hash, node_hash, subtree_root};
 pub use view::LeafView;
 

@@ -8,15 +8,17 @@ use axum::{
     routing::get,
 };
 
+use super::tiles::tile;
 use crate::{audit::VerifierKey, error::Result, service::Services};
 
-/// `/.well-known/jwks.json`, `/ca.crt`, `/log.vkey` and `/checkpoint`.
+/// `/.well-known/jwks.json`, `/ca.crt`, `/log.vkey`, `/checkpoint` and `/tile/...`.
 pub fn public_router(services: Services) -> Router {
     Router::new()
         .route("/.well-known/jwks.json", get(jwks))
         .route("/ca.crt", get(ca))
         .route("/log.vkey", get(log_key))
         .route("/checkpoint", get(checkpoint))
+        .route("/tile/{*path}", get(tile))
         .with_state(services)
 }
 

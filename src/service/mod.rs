@@ -21,7 +21,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 pub use self::{
     access::{Approval, GrantedAccess, NewAccessRequest},
-    audit::{EntryFilter, ExportHead},
+    audit::{EntryFilter, ExportHead, Inclusion},
     catalog::{CatalogPage, DatasetChange, NewDataset, Upload},
     consent::ConsentImport,
     denial::{Denied, Strangers},

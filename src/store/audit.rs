@@ -1,10 +1,13 @@
-//! Reading the log: entries with filters, leaf hashes, the signed head.
+//! Reading the log: entries with filters, tiles and the roots from them, the signed head.
+
+use std::ops::Range;
 
 use sqlx::any::AnyRow;
 
-use super::{LogHead, Tx, failed, log, log::signed, row::RowExt as _};
+use super::{LogHead, Tx, failed, log, log::signed, row::RowExt as _, tile};
 use crate::{
-    domain::{AuditEvent, DatasetId, Page, PageRequest, ParticipantId, Receipt, Timestamp},
+    audit::{Hash, HashTiles, TileId, tile::TILE_WIDTH},
+    domain::{AuditEvent, DatasetId, Page, PageRequest, ParticipantId, Timestamp},
     error::{Error, Result},
 };
 
@@ -13,6 +16,8 @@ use crate::{
 pub struct Filter {
     /// Only entries that concern this participant.
     pub party: Option<ParticipantId>,
+    /// Only entries that concern this participant, too.
+    pub also: Option<ParticipantId>,
     /// Only of this kind, or of this family (`query` for `query.decision` and `query.outcome`).
     pub kind: Option<String>,
     /// Only by this participant.
@@ -34,15 +39,17 @@ pub async fn list(tx: &mut Tx, filter: &Filter, page: &PageRequest) -> Result<Pa
     let sql = "SELECT e.idx, e.leaf, e.leaf_hash FROM entry e
                WHERE e.idx > $1
                  AND ($2 = '' OR EXISTS (SELECT 1 FROM party_entry p WHERE p.party = $2 AND p.idx = e.idx))
-                 AND ($3 = '' OR e.kind = $3 OR e.kind LIKE $4)
-                 AND ($5 = '' OR e.actor = $5)
-                 AND ($6 = '' OR e.dataset = $6)
-                 AND e.at >= $7 AND e.at < $8
-               ORDER BY e.idx LIMIT $9";
+                 AND ($3 = '' OR EXISTS (SELECT 1 FROM party_entry p WHERE p.party = $3 AND p.idx = e.idx))
+                 AND ($4 = '' OR e.kind = $4 OR e.kind LIKE $5)
+                 AND ($6 = '' OR e.actor = $6)
+                 AND ($7 = '' OR EXISTS (SELECT 1 FROM entry_dataset d WHERE d.dataset = $7 AND d.idx = e.idx))
+                 AND e.at >= $8 AND e.at < $9
+               ORDER BY e.idx LIMIT $10";
     let kind = filter.kind.as_deref().unwrap_or("");
     let rows = sqlx::query(sql)
         .bind(after)
         .bind(filter.party.as_ref().map_or("", ParticipantId::as_str))
+        .bind(filter.also.as_ref().map_or("", ParticipantId::as_str))
         .bind(kind)
         .bind(format!("{}.%", kind.replace(['%', '_'], "")))
         .bind(filter.actor.as_ref().map_or("", ParticipantId::as_str))
@@ -78,28 +85,43 @@ pub async fn concerns(tx: &mut Tx, index: u64, party: &ParticipantId) -> Result<
     Ok(found.is_some())
 }
 
-/// The leaf hashes of the first `size` entries.
-pub async fn leaf_hashes(tx: &mut Tx, size: u64) -> Result<Vec<[u8; 32]>> {
-    log::leaf_hashes(tx, size).await
+/// Entries of the bundle `n` of a log of `size` entries; fewer if some of them are pruned.
+pub async fn bundle(tx: &mut Tx, n: u64, width: u64) -> Result<Vec<AuditEvent>> {
+    let sql = "SELECT idx, leaf, leaf_hash FROM entry WHERE idx >= $1 AND idx < $2 ORDER BY idx";
+    let first = n.saturating_mul(TILE_WIDTH);
+    let rows = sqlx::query(sql)
+        .bind(signed(first))
+        .bind(signed(first.saturating_add(width)))
+        .fetch_all(tx.conn())
+        .await
+        .map_err(failed)?;
+    rows.iter().map(event).collect()
+}
+
+/// A hash tile of a log of `size` entries, or wider if the log has grown since.
+pub async fn tile(tx: &mut Tx, origin: &str, id: TileId, size: u64) -> Result<Vec<Hash>> {
+    tile::hashes(tx, origin, id, size).await
+}
+
+/// The tiles from which the roots over `ranges` can be computed, in a log of `size` entries.
+pub async fn tiles(tx: &mut Tx, origin: &str, ranges: &[Range<u64>], size: u64) -> Result<HashTiles> {
+    tile::for_ranges(tx, origin, ranges, size).await
+}
+
+/// The root of the first `size` entries.
+pub async fn root(tx: &mut Tx, origin: &str, size: u64) -> Result<Hash> {
+    tile::root(tx, origin, size).await
 }
 
 /// The log's head with its signed checkpoint.
 pub async fn head(tx: &mut Tx, origin: &str) -> Result<LogHead> {
-    let row = sqlx::query("SELECT size, frontier, checkpoint FROM log_head WHERE origin = $1")
+    let row = sqlx::query("SELECT size, frontier, checkpoint, min_idx FROM log_head WHERE origin = $1")
         .bind(origin)
         .fetch_optional(tx.conn())
         .await
         .map_err(failed)?
         .ok_or_else(|| Error::internal("the log has no head"))?;
-    let frontier = crate::audit::Frontier::from_bytes(&row.col::<Vec<u8>>("frontier")?)?;
-    Ok(LogHead { frontier, checkpoint: row.col("checkpoint")? })
-}
-
-/// The receipt of an earlier entry under the present head.
-pub async fn receipt(tx: &mut Tx, origin: &str, index: u64) -> Result<Receipt> {
-    let event = lookup(tx, index).await?.ok_or_else(|| Error::not_found(format_args!("entry {index}")))?;
-    let head = head(tx, origin).await?;
-    Ok(Receipt { index, leaf_hash: event.leaf_hash, checkpoint: head.checkpoint })
+    log::head_of(&row)
 }
 
 fn event(row: &AnyRow) -> Result<AuditEvent> {

@@ -11,12 +11,14 @@ pub mod dataset;
 mod engine;
 mod log;
 pub mod member;
+mod outside;
 pub mod participant;
 pub mod policy;
 pub mod request;
 mod row;
 #[cfg(test)]
 mod tests;
+mod tile;
 mod writer;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -76,6 +78,7 @@ impl Store {
             engine.connect(AnyPoolOptions::new().max_connections(config.max_connections.max(2)), &config.url).await?;
         engine.migrate(&pool).await?;
         let mut tx = Tx { conn: pool.acquire().await.map_err(unavailable)?, engine };
+        log::catch_up(&mut tx, signer.origin()).await?;
         log::check_against_file(&mut tx, signer.as_ref(), &config.checkpoint_file).await?;
         drop(tx);
         let writer = Writer::start(pool.clone(), engine, &config, signer, clock, metrics);

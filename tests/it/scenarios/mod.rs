@@ -7,5 +7,6 @@ mod lists;
 mod operations;
 mod queries;
 mod roles;
+mod tiles;
 mod tls;
 mod uploads;

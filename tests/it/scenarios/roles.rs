@@ -177,10 +177,9 @@ const MATRIX: &[Row] = matrix! {
     "AuditService" audit {
         "GetCheckpoint" get_checkpoint for EVERYONE, |_me| pb::GetCheckpointRequest {};
         "ListEntries" list_entries for &[ADMIN, STEWARD, AUDITOR, OPERATOR], |_me| pb::ListEntriesRequest::default();
-        "ExportEntries" export_entries for &[ADMIN, AUDITOR, OPERATOR], |_me| pb::ExportEntriesRequest::default();
-        // Narrower than `audit.proto` says: requesters do not get proofs yet.
-        "GetInclusionProof" get_inclusion_proof for &[ADMIN, STEWARD, OPERATOR, AUDITOR], |_me| pb::GetInclusionProofRequest::default();
-        "GetConsistencyProof" get_consistency_proof for &[ADMIN, STEWARD, OPERATOR, AUDITOR], |_me| pb::GetConsistencyProofRequest {
+        "ExportEntries" export_entries for &[ADMIN, STEWARD, AUDITOR, OPERATOR], |_me| pb::ExportEntriesRequest::default();
+        "GetInclusionProof" get_inclusion_proof for EVERYONE, |_me| pb::GetInclusionProofRequest::default();
+        "GetConsistencyProof" get_consistency_proof for EVERYONE, |_me| pb::GetConsistencyProofRequest {
             from_size: 1, to_size: 0,
         };
     }
