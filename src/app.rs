@@ -10,13 +10,14 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::Config,
+    audit::WitnessKey,
+    config::{self, Config},
     domain::{Clock, ParticipantId},
     error::{Error, Reason, Result},
     policy::{HubPolicy, UsagePolicies, vocabulary},
     query::{Engine, EngineConfig},
     server::{self, Listeners},
-    service::{Inner, OperatorIdentity, Services, Settings, Slots, Strangers},
+    service::{Inner, OperatorIdentity, Services, Settings, Slots, Strangers, Witnesses},
     store::{Store, StoreConfig, WriterConfig, WriterMetrics, member},
     telemetry::Metrics,
     trust::KeyStore,
@@ -88,6 +89,7 @@ impl App {
             clock,
             running: Slots::new(config.query.concurrent, config.query.concurrent_per_caller),
             strangers: Strangers::default(),
+            witnesses: witnesses(&config.audit)?,
         });
         let operator_token = services.initialise(operator).await?;
         let unknown = services.close_open_queries().await?;
@@ -172,6 +174,13 @@ fn open_keys(dir: &Path, hub_id: &str, clock: &dyn Clock) -> Result<KeyStore> {
 
 async fn operating_participant(store: &Store) -> Result<Option<ParticipantId>> {
     member::operating_participant(&mut store.read().await?).await
+}
+
+/// Whose cosignatures the log takes.
+fn witnesses(audit: &config::Audit) -> Result<Witnesses> {
+    let parse = |key: &String| key.parse::<WitnessKey>().map_err(|_| Error::invalid("audit.witnesses", key));
+    let keys = audit.witnesses.iter().map(parse).collect::<Result<_>>()?;
+    Ok(Witnesses::new(keys, audit.require_witness, audit.commit_timeout))
 }
 
 fn settings(config: &Config, https: SocketAddr) -> Settings {

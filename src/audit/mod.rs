@@ -3,6 +3,7 @@
 //! Pure: no I/O, no clock, no transport. `store` keeps what this computes; `trust` signs through [`CheckpointSigner`].
 
 mod checkpoint;
+mod cosignature;
 pub mod export;
 mod leaf;
 mod lines;
@@ -13,12 +14,15 @@ mod proof;
 #[cfg(test)]
 mod testing;
 pub mod tile;
+mod tile_path;
 mod tree;
 mod view;
+mod witness;
 
 use crate::{domain::Receipt, error::Result};
 
 pub use checkpoint::Checkpoint;
+pub use cosignature::{Cosignature, WitnessKey, add_cosignatures, cosign};
 pub use export::{BadExport, EntryFault, Verified, verify_export};
 pub use leaf::{Leaf, LeafContext, MAX_LEAF, encode};
 pub use note::{Note, SignatureLine, VerifierKey};
@@ -28,9 +32,11 @@ pub use path::{
     verify_inclusion,
 };
 pub use proof::TlogProof;
-pub use tile::{HashTiles, TileId, TilePath};
+pub use tile::{HashTiles, TileId};
+pub use tile_path::TilePath;
 pub use tree::{Frontier, Hash, leaf_hash, node_hash, subtree_root};
 pub use view::LeafView;
+pub use witness::{AddCheckpoint, Refusal, advance};
 
 /// Signs checkpoints with the log's key (C2SP signed-note, Ed25519). Implemented by `trust`.
 pub trait CheckpointSigner: Send + Sync + std::fmt::Debug {

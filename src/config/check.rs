@@ -130,6 +130,11 @@ impl Config {
             "is shorter than `audit.commit_timeout`",
         );
         findings.error_if(
+            self.audit.require_witness > self.audit.witnesses.len(),
+            "audit.require_witness",
+            "is more than the number of `audit.witnesses`",
+        );
+        findings.error_if(
             !(64 << 10..=256 << 20).contains(&self.limits.message_bytes),
             "limits.message_bytes",
             "must lie between 64KiB and 256MiB",
@@ -221,6 +226,7 @@ mod tests {
         assert_eq!(errors(|c| c.listen.ops = c.listen.grpc), ["listen.ops"]);
         assert_eq!(errors(|c| c.query.concurrent_per_caller = 9), ["query.concurrent_per_caller"]);
         assert_eq!(errors(|c| c.audit.queue = 0), ["audit.queue"]);
+        assert_eq!(errors(|c| c.audit.require_witness = 1), ["audit.require_witness"]);
         assert_eq!(errors(|c| c.telemetry.log = "odh=loud".to_owned()), ["telemetry.log"]);
         assert_eq!(errors(|c| c.database.url = SecretUrl::new("mysql://x")), ["database.url"]);
         assert_eq!(

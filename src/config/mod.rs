@@ -49,7 +49,7 @@ pub struct Config {
     pub token: Token,
     /// What one query may take.
     pub query: Query,
-    /// How long anything waits for the log.
+    /// The log: how long anything waits for it, and who witnesses it.
     pub audit: Audit,
     /// Logs and traces.
     pub telemetry: Telemetry,
@@ -313,7 +313,7 @@ impl Default for Query {
     }
 }
 
-/// How long anything waits for the log.
+/// The log: how long anything waits for it, and who witnesses it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Audit {
@@ -322,11 +322,15 @@ pub struct Audit {
     pub commit_timeout: Duration,
     /// Most writes that wait for the writer; more are refused at once.
     pub queue: usize,
+    /// The keys of the witnesses whose cosignatures the log takes (C2SP `vkey`, as `odh witness init` prints it).
+    pub witnesses: Vec<String>,
+    /// How many of them must have seen an entry before what it records is acknowledged or released; 0 asks for none.
+    pub require_witness: usize,
 }
 
 impl Default for Audit {
     fn default() -> Self {
-        Self { commit_timeout: Duration::from_secs(2), queue: 4096 }
+        Self { commit_timeout: Duration::from_secs(2), queue: 4096, witnesses: Vec::new(), require_witness: 0 }
     }
 }
 

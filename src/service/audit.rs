@@ -54,11 +54,6 @@ pub struct Inclusion {
 }
 
 impl Services {
-    /// The signed checkpoint of the log as it is now.
-    pub async fn checkpoint(&self) -> Result<String> {
-        Ok(self.log_head(&mut self.read().await?).await?.checkpoint)
-    }
-
     /// Entries in the order of the log, of those the caller may see.
     pub async fn entries(&self, caller: &Caller, filter: EntryFilter, page: &PageRequest) -> Result<Page<AuditEvent>> {
         let (permit, party) = self.view(caller, Act::Read, Act::ReadAll).await?;
@@ -164,7 +159,8 @@ impl Services {
         Ok(Some(bytes))
     }
 
-    fn origin(&self) -> &str {
+    /// The origin of the log.
+    pub(super) fn origin(&self) -> &str {
         self.keys().log_signer().origin()
     }
 

@@ -16,8 +16,13 @@ mod participant;
 mod policy;
 mod query;
 mod setup;
+mod witness;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 pub use self::{
     access::{Approval, GrantedAccess, NewAccessRequest},
@@ -31,6 +36,7 @@ pub use self::{
     policy::{PolicyCheck, UseQuestion},
     query::{DatasetUse, QueryExplanation, QueryRequest, QueryRun, QuerySummary, Slots},
     setup::OperatorIdentity,
+    witness::Witnesses,
 };
 use futures::future::BoxFuture;
 
@@ -96,6 +102,8 @@ pub struct Inner {
     pub running: Slots,
     /// Denials of callers without identity, waiting to be logged together.
     pub strangers: Strangers,
+    /// Who cosigns the log.
+    pub witnesses: Witnesses,
 }
 
 impl Services {
@@ -159,14 +167,18 @@ impl Services {
         self.inner.hub_policy.authorise(caller, domain, family, act)
     }
 
-    /// Runs a change that `permit` allows, with its audit entries; gives its value and the proof that it is durable.
+    /// Runs a change that `permit` allows, with its audit entries; gives its value and the proof that it is durable, and
+    /// seen by as many witnesses as are required.
     async fn change<T, F>(&self, permit: &Permit, run: F) -> Result<(T, Committed)>
     where
         T: Send + 'static,
         F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Job<T>> + Send + 'static,
     {
         tracing::debug!(family = %permit.family(), act = %permit.act(), "change");
-        self.submit(run).await
+        let started = Instant::now();
+        let (value, committed) = self.submit(run).await?;
+        self.await_witnesses(&committed, started).await?;
+        Ok((value, committed))
     }
 
     /// Runs a change that no member asks for: the hub's own records, or what a one-time token allows.

@@ -7,6 +7,7 @@
 pub mod access;
 pub mod audit;
 pub mod consent;
+pub mod cosignature;
 pub mod dataset;
 mod engine;
 mod log;

@@ -14,7 +14,7 @@ use std::{
 
 use futures::{FutureExt as _, future::BoxFuture};
 use sqlx::{AnyPool, Executor as _};
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 use super::{Engine, LogHead, StoreConfig, Tx, failed, log, outside::Outside};
 use crate::{
@@ -75,6 +75,7 @@ struct Queued {
 pub struct Writer {
     jobs: mpsc::Sender<Queued>,
     timeout: Duration,
+    head: watch::Receiver<u64>,
     task: Arc<Mutex<Option<tokio::task::JoinHandle<()>>>>,
     stop: tokio_util::sync::CancellationToken,
 }
@@ -96,7 +97,9 @@ impl Writer {
     ) -> Self {
         let (jobs, queue) = mpsc::channel(config.writer.queue);
         let stop = tokio_util::sync::CancellationToken::new();
+        let (committed, head) = watch::channel(0);
         let sequencer = Sequencer {
+            committed,
             pool,
             engine,
             signer,
@@ -106,7 +109,7 @@ impl Writer {
             outside: Outside::new(config.checkpoint_file.clone()),
         };
         let task = tokio::spawn(sequencer.run(queue, stop.clone()));
-        Self { jobs, timeout: config.writer.timeout, task: Arc::new(Mutex::new(Some(task))), stop }
+        Self { jobs, timeout: config.writer.timeout, head, task: Arc::new(Mutex::new(Some(task))), stop }
     }
 
     /// Runs a job in the next commit and returns its value with the receipt of its first entry.
@@ -137,6 +140,11 @@ impl Writer {
         })
         .await
         .map(|_| ())
+    }
+
+    /// Changes whenever this process commits entries, to the size of the log then.
+    pub fn head(&self) -> watch::Receiver<u64> {
+        self.head.clone()
     }
 
     /// Lets the queued jobs end and takes no more.
@@ -176,6 +184,7 @@ impl Writer {
 
 /// What the writer's task owns.
 struct Sequencer {
+    committed: watch::Sender<u64>,
     pool: AnyPool,
     engine: Engine,
     signer: Arc<dyn CheckpointSigner>,
@@ -265,6 +274,7 @@ impl Sequencer {
                 }
                 if changed {
                     self.outside.remember(&head.checkpoint).await;
+                    self.committed.send_replace(head.frontier.size());
                 }
                 Ok(head)
             }

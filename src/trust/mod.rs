@@ -13,6 +13,7 @@ mod keys;
 mod p256;
 pub mod tls;
 mod token;
+mod witness;
 
 pub use act::{Act, sign_act, verify_act};
 pub use ca::{CertificateAuthority, IssuedCertificate, SERVER_CERTIFICATE_LIFETIME, new_csr};
@@ -25,6 +26,7 @@ pub use token::{
     AccessTokenRequest, DatasetAccess, GrantClaims, MAX_TOKEN_LIFETIME, MintedToken, TokenClaims, TokenRefusal, Tokens,
     verify_grant,
 };
+pub use witness::WitnessSigner;
 
 use crate::error::{Error, Result};
 

@@ -83,6 +83,7 @@ fn expected(role: Role, operates: bool) -> BTreeSet<(Family, Act)> {
             (Consent, Withdraw),
             (Consent, Read),
             (Audit, Read),
+            (Audit, Export),
         ],
         (Role::Requester, _) => {
             vec![(Access, Request), (Access, Withdraw), (Access, Read), (Grant, Read), (Query, Run), (Query, Explain)]

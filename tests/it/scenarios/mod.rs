@@ -10,3 +10,4 @@ mod roles;
 mod tiles;
 mod tls;
 mod uploads;
+mod witness;

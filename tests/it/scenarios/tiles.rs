@@ -135,11 +135,11 @@ async fn a_member_without_any_role_over_the_log_gets_proofs(hub: &mut Hub) {
     refused(audit.get_inclusion_proof(beyond).await, Code::InvalidArgument, "INVALID_ARGUMENT");
 }
 
-async fn root_of(site: &Site, size: u64) -> [u8; 32] {
+async fn root_of(site: &Site, count: u64) -> [u8; 32] {
     let mut tiles = HashTiles::default();
-    for (id, width) in all_tiles(size) {
+    for (id, width) in all_tiles(count) {
         let path = format!("/{}", TilePath::Hashes { id, width });
         tiles.insert(id, tile_hashes(raw::fetch_public(site, &path, None).await.unwrap().body()).unwrap());
     }
-    tiles.root(&(0..size)).unwrap()
+    tiles.root(&(0..count)).unwrap()
 }
