@@ -194,5 +194,6 @@ fn settings(config: &Config, https: SocketAddr) -> Settings {
         enrolment_lifetime: config.certificate.enrolment_lifetime,
         upload_bytes: config.limits.upload_bytes,
         upload_rows: config.limits.upload_rows,
+        retention: config.audit.retention(),
     }
 }

@@ -3,6 +3,7 @@
 //! Pure: no I/O, no clock, no transport. `store` keeps what this computes; `trust` signs through [`CheckpointSigner`].
 
 mod checkpoint;
+pub mod completeness;
 mod cosignature;
 pub mod export;
 mod leaf;
@@ -22,6 +23,7 @@ mod witness;
 use crate::{domain::Receipt, error::Result};
 
 pub use checkpoint::Checkpoint;
+pub use completeness::{BadOpenings, Completeness, verify_openings};
 pub use cosignature::{Cosignature, WitnessKey, add_cosignatures, cosign};
 pub use export::{BadExport, EntryFault, Verified, verify_export};
 pub use leaf::{Leaf, LeafContext, MAX_LEAF, encode};

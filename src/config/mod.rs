@@ -49,7 +49,7 @@ pub struct Config {
     pub token: Token,
     /// What one query may take.
     pub query: Query,
-    /// The log: how long anything waits for it, and who witnesses it.
+    /// The log: how long anything waits for it, who witnesses it, how long it is kept.
     pub audit: Audit,
     /// Logs and traces.
     pub telemetry: Telemetry,
@@ -313,7 +313,7 @@ impl Default for Query {
     }
 }
 
-/// The log: how long anything waits for it, and who witnesses it.
+/// The log: how long anything waits for it, who witnesses it, how long it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Audit {
@@ -326,6 +326,17 @@ pub struct Audit {
     pub witnesses: Vec<String>,
     /// How many of them must have seen an entry before what it records is acknowledged or released; 0 asks for none.
     pub require_witness: usize,
+    /// How long entries are kept, in months; what is older is pruned, and its proofs stay valid.
+    pub retention_months: u32,
+    /// Why entries are kept for longer than 12 months, in words; without a reason they are not.
+    pub retention_reason: String,
+}
+
+impl Audit {
+    /// How long entries are kept: 365 days for every 12 months.
+    pub const fn retention(&self) -> Duration {
+        Duration::from_hours(self.retention_months as u64 * 365 * 24 / 12)
+    }
 }
 
 impl Default for Audit {

@@ -91,6 +91,10 @@ entry_kinds! {
     QueryOutcome "query.outcome";
     /// The log was exported.
     AuditExported "audit.exported";
+    /// A person or subject was erased.
+    Erased "audit.erased";
+    /// Old entries were pruned.
+    AuditPruned "audit.pruned";
     /// A call was denied.
     CallDenied "call.denied";
 }

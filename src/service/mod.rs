@@ -8,6 +8,7 @@ mod audit;
 mod catalog;
 mod consent;
 mod denial;
+mod erasure;
 mod grant;
 mod idempotency;
 mod identity;
@@ -15,6 +16,7 @@ mod member;
 mod participant;
 mod policy;
 mod query;
+mod retention;
 mod setup;
 mod witness;
 
@@ -30,11 +32,15 @@ pub use self::{
     catalog::{CatalogPage, DatasetChange, NewDataset, Upload},
     consent::ConsentImport,
     denial::{Denied, Strangers},
+    erasure::Erased,
     idempotency::RequestKey,
     member::Enrolled,
     participant::{HubInfo, Registration},
     policy::{PolicyCheck, UseQuestion},
-    query::{DatasetUse, QueryExplanation, QueryRequest, QueryRun, QuerySummary, Slots},
+    query::{
+        DatasetUse, PreparedQuery, PurposeChoice, QueryExplanation, QueryRequest, QueryRun, QuerySummary, Slots,
+        VisibleTable,
+    },
     setup::OperatorIdentity,
     witness::Witnesses,
 };
@@ -71,6 +77,8 @@ pub struct Settings {
     pub upload_bytes: u64,
     /// Most rows of an upload.
     pub upload_rows: u64,
+    /// How long entries of the log are kept.
+    pub retention: Duration,
 }
 
 /// Every use case of the hub; cheap to clone.

@@ -6,7 +6,7 @@ use sqlx::any::AnyRow;
 
 use super::{LogHead, Tx, failed, log, log::signed, row::RowExt as _, tile};
 use crate::{
-    audit::{Hash, HashTiles, TileId, tile::TILE_WIDTH},
+    audit::{Hash, HashTiles, Opening, TileId, tile::TILE_WIDTH},
     domain::{AuditEvent, DatasetId, Page, PageRequest, ParticipantId, Timestamp},
     error::{Error, Result},
 };
@@ -64,27 +64,6 @@ pub async fn list(tx: &mut Tx, filter: &Filter, page: &PageRequest) -> Result<Pa
     Ok(Page::from_rows(items, page.size, |event| event.index.to_string()))
 }
 
-/// One entry.
-pub async fn lookup(tx: &mut Tx, index: u64) -> Result<Option<AuditEvent>> {
-    let row = sqlx::query("SELECT idx, leaf, leaf_hash FROM entry WHERE idx = $1")
-        .bind(signed(index))
-        .fetch_optional(tx.conn())
-        .await
-        .map_err(failed)?;
-    row.as_ref().map(event).transpose()
-}
-
-/// Whether an entry concerns a participant.
-pub async fn concerns(tx: &mut Tx, index: u64, party: &ParticipantId) -> Result<bool> {
-    let found: Option<i64> = sqlx::query_scalar("SELECT seq FROM party_entry WHERE party = $1 AND idx = $2")
-        .bind(party.as_str())
-        .bind(signed(index))
-        .fetch_optional(tx.conn())
-        .await
-        .map_err(failed)?;
-    Ok(found.is_some())
-}
-
 /// Entries of the bundle `n` of a log of `size` entries; fewer if some of them are pruned.
 pub async fn bundle(tx: &mut Tx, n: u64, width: u64) -> Result<Vec<AuditEvent>> {
     let sql = "SELECT idx, leaf, leaf_hash FROM entry WHERE idx >= $1 AND idx < $2 ORDER BY idx";
@@ -96,6 +75,22 @@ pub async fn bundle(tx: &mut Tx, n: u64, width: u64) -> Result<Vec<AuditEvent>> 
         .await
         .map_err(failed)?;
     rows.iter().map(event).collect()
+}
+
+/// What opens commitments of the entries from `first` to `last`, of what `party` may have: its own numbers, and what its
+/// own members did. In the order of the log.
+pub async fn openings(tx: &mut Tx, party: &ParticipantId, first: u64, last: u64) -> Result<Vec<(u64, Opening)>> {
+    let sql = "SELECT o.idx, o.field, o.party, o.salt, o.value FROM opening o JOIN entry e ON e.idx = o.idx
+               WHERE o.idx >= $2 AND o.idx <= $3 AND (o.party = $1 OR (o.party IS NULL AND e.actor = $1))
+               ORDER BY o.idx, o.field";
+    let rows = sqlx::query(sql)
+        .bind(party.as_str())
+        .bind(signed(first))
+        .bind(signed(last))
+        .fetch_all(tx.conn())
+        .await
+        .map_err(failed)?;
+    rows.iter().map(|row| Ok((row.count("idx")?, opening(row)?))).collect()
 }
 
 /// A hash tile of a log of `size` entries, or wider if the log has grown since.
@@ -122,6 +117,13 @@ pub async fn head(tx: &mut Tx, origin: &str) -> Result<LogHead> {
         .map_err(failed)?
         .ok_or_else(|| Error::internal("the log has no head"))?;
     log::head_of(&row)
+}
+
+/// The opening in a row.
+pub(super) fn opening(row: &AnyRow) -> Result<Opening> {
+    let salt: Vec<u8> = row.col("salt")?;
+    let salt = salt.try_into().map_err(|_| Error::internal("inconsistent row, column salt"))?;
+    Ok(Opening { field: row.col("field")?, party: row.parsed_opt("party")?, salt, value: row.col("value")? })
 }
 
 fn event(row: &AnyRow) -> Result<AuditEvent> {

@@ -10,12 +10,15 @@ pub mod consent;
 pub mod cosignature;
 pub mod dataset;
 mod engine;
+pub mod erasure;
+mod fsck;
 mod log;
 pub mod member;
 mod outside;
 pub mod participant;
 pub mod policy;
 pub mod request;
+pub mod retention;
 mod row;
 #[cfg(test)]
 mod tests;
@@ -28,6 +31,7 @@ use sqlx::{AnyPool, any::AnyPoolOptions, pool::PoolConnection};
 
 pub use self::{
     engine::Engine,
+    fsck::{Fsck, fsck},
     log::LogHead,
     writer::{Job, Writer, WriterConfig, WriterMetrics},
 };
