@@ -293,7 +293,8 @@ mod tests {
             edit(&mut export);
             export.verify().unwrap_err()
         };
-        let number = |export: &Export, at: usize| export.openings[at].iter().position(|line| line.contains("tseq")).unwrap();
+        let number =
+            |export: &Export, at: usize| export.openings[at].iter().position(|line| line.contains("tseq")).unwrap();
         assert!(matches!(
             refused(&|export| {
                 let at = number(export, 2);
@@ -309,7 +310,12 @@ mod tests {
             BadOpenings::Wrong { index: 4, .. }
         ));
         assert!(matches!(refused(&|export| export.openings.swap(1, 2)), BadOpenings::Misplaced { .. }));
-        assert!(matches!(refused(&|export| { export.entries.remove(2); }), BadOpenings::Misplaced { index: 4, .. }));
+        assert!(matches!(
+            refused(&|export| {
+                export.entries.remove(2);
+            }),
+            BadOpenings::Misplaced { index: 4, .. }
+        ));
         assert!(matches!(refused(&|export| export.openings[0][0].push('x')), BadOpenings::Malformed { line: 2 }));
         assert!(matches!(
             refused(&|export| {

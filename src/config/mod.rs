@@ -334,14 +334,21 @@ pub struct Audit {
 
 impl Audit {
     /// How long entries are kept: 365 days for every 12 months.
-    pub const fn retention(&self) -> Duration {
-        Duration::from_hours(self.retention_months as u64 * 365 * 24 / 12)
+    pub fn retention(&self) -> Duration {
+        Duration::from_hours(u64::from(self.retention_months) * 365 * 24 / 12)
     }
 }
 
 impl Default for Audit {
     fn default() -> Self {
-        Self { commit_timeout: Duration::from_secs(2), queue: 4096, witnesses: Vec::new(), require_witness: 0 }
+        Self {
+            commit_timeout: Duration::from_secs(2),
+            queue: 4096,
+            witnesses: Vec::new(),
+            require_witness: 0,
+            retention_months: 12,
+            retention_reason: String::new(),
+        }
     }
 }
 

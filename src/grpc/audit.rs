@@ -10,12 +10,13 @@ use super::{
     call::Call,
     convert,
     filter::{Filter, Op},
+    idempotency::Change,
     names,
-    pb::{self, audit_service_server::AuditService, export_entries_response::Part},
+    pb::{self, audit_service_server::AuditService, erase_request::Whom, export_entries_response::Part},
 };
 use crate::{
-    audit::{Checkpoint, Hash, VerifierKey},
-    domain::AuditEvent,
+    audit::{Checkpoint, Hash, Opening, VerifierKey},
+    domain::{AuditEvent, PageRequest},
     error::{Error, Result},
     service::{EntryFilter, ExportHead, Services},
 };
@@ -89,12 +90,55 @@ impl AuditService for Api {
         };
         let (head, header) = call.answer(run).await?.into_inner();
         let after = asked.first_index.checked_sub(1);
-        let export = Export { call, head, header: Some(header), hashes: 0, after, ended: false };
+        let export = Export { call, head, header: Some(header), hashes: 0, after, openings: None, ended: false };
         let stream = futures::stream::unfold(export, |mut export| async move {
             let next = export.next().await?;
             Some((next, export))
         });
         Ok(Response::new(Box::pin(stream)))
+    }
+
+    type TailEntriesStream = Pin<Box<dyn Stream<Item = Result<pb::TailEntriesResponse, Status>> + Send>>;
+
+    async fn tail_entries(
+        &self,
+        request: Request<pb::TailEntriesRequest>,
+    ) -> Result<Response<Self::TailEntriesStream>, Status> {
+        let (call, asked) = Call::split(request)?;
+        let run = async {
+            let filter = entry_filter(&asked.filter)?;
+            let after = match asked.first_index {
+                Some(first) => first.checked_sub(1),
+                None => call.services().last_index().await?,
+            };
+            // Whoever may read nothing is refused at once and not at the first entry.
+            let page = PageRequest { size: 1, after: None };
+            call.services().entries(call.caller()?, filter.clone(), &page).await?;
+            Ok((filter, after))
+        };
+        let (filter, after) = call.answer(run).await?.into_inner();
+        Ok(Response::new(Box::pin(super::tail::stream(call, filter, after))))
+    }
+
+    async fn erase(&self, request: Request<pb::EraseRequest>) -> Result<Response<pb::EraseResponse>, Status> {
+        let (call, asked) = Call::split(request)?;
+        let run = async {
+            let (services, caller) = (call.services(), call.caller()?);
+            let (erased, committed) = match &asked.whom {
+                Some(Whom::Member(name)) => {
+                    let (_, member) = names::member("member", name)?;
+                    services.erase_member(caller, member).await?
+                }
+                Some(Whom::Subject(subject)) => {
+                    let dataset = names::dataset("subject.dataset", &subject.dataset)?;
+                    services.erase_subject(caller, &dataset, &subject.pseudonym).await?
+                }
+                None => return Err(Error::invalid("whom", "a member or a subject")),
+            };
+            let receipt = Some(convert::receipt_of(&committed));
+            Ok(pb::EraseResponse { openings: erased.openings, purged: erased.purged, receipt })
+        };
+        call.change(Change::under(&asked.request_id), &asked, run).await
     }
 
     async fn get_inclusion_proof(
@@ -144,6 +188,8 @@ struct Export {
     hashes: u64,
     /// Index of the last entry that has been sent or is left out.
     after: Option<u64>,
+    /// What opens the lines that were sent last.
+    openings: Option<pb::ExportOpenings>,
     ended: bool,
 }
 
@@ -167,6 +213,9 @@ impl Export {
         }
         if self.hashes < self.head.size {
             return Some(self.next_hashes().await);
+        }
+        if let Some(openings) = self.openings.take() {
+            return Some(Ok(Part::Openings(openings)));
         }
         match self.lines().await {
             Ok(lines) if lines.indexes.is_empty() => None,
@@ -200,6 +249,11 @@ impl Export {
             indexes.push(event.index);
         }
         self.after = indexes.last().copied().or(self.after);
+        if let (Some(first), Some(last)) = (indexes.first(), indexes.last()) {
+            let found = self.call.services().export_openings(&self.head, *first, *last).await?;
+            let openings: Vec<_> = found.into_iter().map(opening_message).collect();
+            self.openings = (!openings.is_empty()).then_some(pb::ExportOpenings { openings });
+        }
         Ok(pb::ExportLines { jsonl: jsonl.into(), indexes })
     }
 }
@@ -229,7 +283,17 @@ fn entry_filter(text: &str) -> Result<EntryFilter> {
     Ok(filter)
 }
 
-fn entry_message(event: AuditEvent) -> pb::AuditEntry {
+fn opening_message((index, opening): (u64, Opening)) -> pb::ExportOpening {
+    pb::ExportOpening {
+        index,
+        field: opening.field,
+        party: opening.party.map(|party| party.to_string()).unwrap_or_default(),
+        salt: Bytes::copy_from_slice(&opening.salt),
+        value: opening.value,
+    }
+}
+
+pub(super) fn entry_message(event: AuditEvent) -> pb::AuditEntry {
     pb::AuditEntry { index: event.index, leaf: event.leaf.into(), leaf_hash: Bytes::copy_from_slice(&event.leaf_hash) }
 }
 

@@ -68,7 +68,9 @@ pub(super) fn refused(error: &Error) -> Response {
         Code::InvalidArgument | Code::FailedPrecondition => StatusCode::BAD_REQUEST,
         Code::AlreadyExists | Code::Aborted => StatusCode::CONFLICT,
         Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
-        Code::DeadlineExceeded | Code::Unavailable | Code::Internal => StatusCode::SERVICE_UNAVAILABLE,
+        Code::Cancelled | Code::Unimplemented | Code::DeadlineExceeded | Code::Unavailable | Code::Internal => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
     };
     let mut response = (status, [(header::CACHE_CONTROL, "no-store")], error.message_en()).into_response();
     if status == StatusCode::UNAUTHORIZED {

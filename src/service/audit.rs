@@ -1,16 +1,23 @@
 //! Reading the log: auditors see all of it, a participant what concerns it.
 
+use std::time::Duration;
+
 use super::Services;
 use crate::{
     audit::{
-        CheckpointSigner as _, Committed, Hash, TileId, TilePath, consistency_ranges, inclusion_ranges,
+        CheckpointSigner as _, Committed, Hash, Opening, TileId, TilePath, consistency_ranges, inclusion_ranges,
         tile::{TILE_WIDTH, add_to_bundle, exists, tile_bytes},
     },
     domain::{AuditEvent, Caller, DatasetId, EntryDraft, EntryKind, Page, PageRequest, ParticipantId, Timestamp},
     error::{Error, Result},
     policy::{Act, Domain, Family, Permit},
-    store::{Tx, audit as log, audit::Filter},
+    store::{Tx, audit as log, audit::Filter, member},
 };
+
+/// How long a tail waits before it looks again: for entries of other replicas, and whether it may still go on.
+const TAIL: Duration = Duration::from_secs(1);
+/// Most entries of one message of a tail.
+const TAIL_PAGE: u32 = 64;
 
 /// Which entries a list or export shows.
 #[derive(Debug, Clone, Default)]
@@ -97,6 +104,47 @@ impl Services {
         let mut found = log::list(&mut self.read().await?, &filter, &page).await?.items;
         found.retain(|event| event.index < head.size);
         Ok(found)
+    }
+
+    /// What opens commitments in these entries of an export: numbers of its participant and acts of its members.
+    pub async fn export_openings(&self, head: &ExportHead, first: u64, last: u64) -> Result<Vec<(u64, Opening)>> {
+        match &head.party {
+            Some(party) => log::openings(&mut self.read().await?, party, first, last).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Entries after `after` that the caller may see, as soon as there are some; none after a second without any.
+    ///
+    /// Whether the caller may see them is decided anew each time. The checkpoint covers them.
+    pub async fn next_entries(
+        &self,
+        caller: &Caller,
+        filter: &EntryFilter,
+        after: Option<u64>,
+    ) -> Result<(Vec<AuditEvent>, String)> {
+        let mut committed = self.inner.store.writer().head();
+        for wait in [false, true] {
+            if wait {
+                let _ = tokio::time::timeout(TAIL, committed.changed()).await;
+            }
+            // Its standing of now (P2): a stream outlives the call that it began with.
+            let (credential, now) = (caller.credential.clone(), self.now());
+            let mut tx = self.read().await?;
+            let caller = &member::identify(&mut tx, caller.member, &caller.participant, credential, now).await?;
+            drop(tx);
+            let page = PageRequest { size: TAIL_PAGE, after: after.map(|index| index.to_string()) };
+            let found = self.entries(caller, filter.clone(), &page).await?.items;
+            if !found.is_empty() {
+                return Ok((found, self.checkpoint().await?));
+            }
+        }
+        Ok((Vec::new(), String::new()))
+    }
+
+    /// The index of the last entry of the log.
+    pub async fn last_index(&self) -> Result<Option<u64>> {
+        Ok(self.log_head(&mut self.read().await?).await?.frontier.size().checked_sub(1))
     }
 
     /// The proof that an entry is in the tree of `size` (0: of now). For every active member: hashes hide the leaves.

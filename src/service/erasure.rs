@@ -14,7 +14,7 @@ use crate::{
     store::{
         Tx, audit as log,
         consent::{self, Delta},
-        dataset, erasure, member,
+        dataset, erasure,
     },
 };
 
@@ -62,12 +62,7 @@ impl Services {
     }
 
     /// Erases a subject of a dataset and withdraws its consents. For a steward of the owner and for an operator.
-    pub async fn erase_subject(
-        &self,
-        caller: &Caller,
-        id: &DatasetId,
-        pseudonym: &str,
-    ) -> Result<(Erased, Committed)> {
+    pub async fn erase_subject(&self, caller: &Caller, id: &DatasetId, pseudonym: &str) -> Result<(Erased, Committed)> {
         let permit = self
             .authorise(caller, &id.owner, Family::Consent, Act::Erase)
             .await

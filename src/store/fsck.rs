@@ -13,7 +13,7 @@ use crate::{
         tile::TILE_WIDTH,
     },
     domain::ParticipantId,
-    error::{Error, Result},
+    error::Result,
 };
 
 /// Findings that are told; a database with more is broken enough.
@@ -69,7 +69,9 @@ async fn check(
     let mut first = 0;
     while first < report.size {
         let hashes = check_tile(tx, key.name(), first / TILE_WIDTH, report).await?;
-        hashes.iter().for_each(|hash| frontier.append(hash));
+        for hash in &hashes {
+            frontier.append(hash);
+        }
         if hashes.len() as u64 == TILE_WIDTH {
             nodes.push(subtree_root(&hashes));
         }
@@ -93,13 +95,9 @@ async fn check_tile(tx: &mut Tx, origin: &str, n: u64, report: &mut Fsck) -> Res
     let first = n * TILE_WIDTH;
     let end = report.size.min(first + TILE_WIDTH);
     let kept = if end - first == TILE_WIDTH {
-        match tile::hashes(tx, origin, TileId { level: 0, n }, report.size).await {
-            Ok(hashes) => Some(hashes),
-            Err(_) => {
-                report.find(format_args!("tile {n} of level 0 is missing or malformed"));
-                None
-            }
-        }
+        let kept = tile::hashes(tx, origin, TileId { level: 0, n }, report.size).await.ok();
+        report.expect(kept.is_some(), format_args!("tile {n} of level 0 is missing or malformed"));
+        kept
     } else {
         None
     };
@@ -168,7 +166,9 @@ async fn numbers(tx: &mut Tx, first: u64, end: u64) -> Result<BTreeMap<u64, Vec<
     for row in &rows {
         numbers.entry(row.count("idx")?).or_default().push(row.col("party")?);
     }
-    numbers.values_mut().for_each(|parties| parties.sort());
+    for parties in numbers.values_mut() {
+        parties.sort();
+    }
     Ok(numbers)
 }
 

@@ -142,9 +142,11 @@ impl Writer {
         .map(|_| ())
     }
 
-    /// Changes whenever this process commits entries, to the size of the log then.
+    /// Changes whenever this process commits entries from now on, to the size of the log then.
     pub fn head(&self) -> watch::Receiver<u64> {
-        self.head.clone()
+        let mut head = self.head.clone();
+        head.mark_unchanged();
+        head
     }
 
     /// Lets the queued jobs end and takes no more.

@@ -5,12 +5,14 @@
 
 mod act;
 mod ca;
+mod der;
 mod enrol;
 mod identity;
 mod jwks;
 mod key_files;
 mod keys;
 mod p256;
+mod timestamp;
 pub mod tls;
 mod token;
 mod witness;
@@ -22,6 +24,7 @@ pub use identity::PeerIdentity;
 pub use jwks::{Jwk, Jwks};
 pub use keys::{KeyStore, LogSigner};
 pub use p256::P256Key;
+pub use timestamp::{Stamped, timestamp_request, verify_timestamp};
 pub use token::{
     AccessTokenRequest, DatasetAccess, GrantClaims, MAX_TOKEN_LIFETIME, MintedToken, TokenClaims, TokenRefusal, Tokens,
     verify_grant,

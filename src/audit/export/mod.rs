@@ -134,7 +134,7 @@ fn suspect_text(suspect: Option<u64>) -> String {
 }
 
 /// A line of the hashes: 64 hex digits and a newline.
-const LINE: u64 = 65;
+const LINE: usize = 65;
 /// Hashes that are rather read over than sought past.
 const SKIP: u64 = 64;
 
@@ -173,12 +173,12 @@ impl<R: BufRead + Seek> Hashes<R> {
         if index >= self.size {
             return Ok(None);
         }
-        let mut line = [0; LINE as usize];
+        let mut line = [0; LINE];
         let ahead = index.checked_sub(self.next).filter(|ahead| *ahead <= SKIP);
         match ahead {
             Some(ahead) => (0..ahead).try_for_each(|_| self.reader.read_exact(&mut line)).map_err(unreadable)?,
             None => {
-                self.reader.seek(SeekFrom::Start(index * LINE)).map_err(unreadable)?;
+                self.reader.seek(SeekFrom::Start(index * LINE as u64)).map_err(unreadable)?;
             }
         }
         self.reader.read_exact(&mut line).map_err(unreadable)?;

@@ -30,7 +30,8 @@ fn progress_counts_every_entry() {
     let mut seen = Vec::new();
     let key = str::from_utf8(&export.vkey).unwrap().parse().unwrap();
     let checkpoint = str::from_utf8(&export.checkpoint).unwrap();
-    verify_export(&export.entries[..], std::io::Cursor::new(&export.hashes), checkpoint, &key, &mut |n| seen.push(n)).unwrap();
+    verify_export(&export.entries[..], std::io::Cursor::new(&export.hashes), checkpoint, &key, &mut |n| seen.push(n))
+        .unwrap();
     assert_eq!(seen, (1..=SIZE).collect::<Vec<_>>());
 }
 
@@ -45,10 +46,7 @@ fn repeated_swapped_foreign_and_unfinished_entries_are_named() {
     };
     assert_eq!(edited(&|lines| lines.insert(6, lines[5].clone())), (5, 7, EntryFault::OutOfOrder));
     assert_eq!(edited(&|lines| lines.swap(5, 6)), (5, 7, EntryFault::OutOfOrder));
-    assert_eq!(
-        edited(&|lines| lines[5] = Export::complete().entry_lines()[5].clone()),
-        (5, 6, EntryFault::Altered)
-    );
+    assert_eq!(edited(&|lines| lines[5] = Export::complete().entry_lines()[5].clone()), (5, 6, EntryFault::Altered));
     assert_eq!(edited(&|lines| lines.push(br#"{"i":"13"}"#.to_vec())), (13, 14, EntryFault::Malformed));
     assert_eq!(edited(&|lines| lines.push(b"{\"i\":\"13\"}\n".to_vec())), (13, 14, EntryFault::Beyond));
     assert_eq!(edited(&|lines| lines[12].truncate(40)), (12, 13, EntryFault::Malformed));

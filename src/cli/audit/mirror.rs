@@ -103,7 +103,9 @@ fn check(folder: &Path, checkpoint: &Checkpoint, bar: &ProgressBar) -> Result<()
             below.resize(level + 1, Vec::new());
         }
         if level == 0 {
-            hashes.iter().for_each(|hash| frontier.append(hash));
+            for hash in &hashes {
+                frontier.append(hash);
+            }
             bar.set_position(frontier.size());
         } else {
             let first = usize::try_from(id.n * TILE_WIDTH).unwrap_or(usize::MAX);

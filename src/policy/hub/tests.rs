@@ -37,8 +37,8 @@ fn may(policy: &HubPolicy, caller: &Caller, domain: &str, family: Family, act: A
 /// What each role may do in its own participant, or for operator and auditor of the hub in all.
 fn expected(role: Role, operates: bool) -> BTreeSet<(Family, Act)> {
     use Act::{
-        Approve, Check, Create, Decide, Discover, Erase, Explain, Export, ExportAll, Import, Invite, IssueToken, Publish,
-        Read, ReadAll, Renew, Request, Retire, Revoke, Run, SignCharter, Suspend, Update, Upload, Withdraw,
+        Approve, Check, Create, Decide, Discover, Erase, Explain, Export, ExportAll, Import, Invite, IssueToken,
+        Publish, Read, ReadAll, Renew, Request, Retire, Revoke, Run, SignCharter, Suspend, Update, Upload, Withdraw,
     };
     use Family::{Access, Audit, Certificate, Consent, Dataset, Grant, Member, Participant, Policy, Query};
     let mut may = vec![(Participant, Read), (Dataset, Discover), (Policy, Read), (Certificate, Renew)];

@@ -53,7 +53,13 @@ async fn export(hub: &Hub, persona: &Persona) -> Export {
 impl Export {
     fn verify(&self) -> Result<Verified, BadExport> {
         let hashes: String = self.hashes.iter().map(hash_line).collect();
-        verify_export(self.lines.concat().as_slice(), std::io::Cursor::new(&hashes), &self.checkpoint, &self.key, &mut |_| {})
+        verify_export(
+            self.lines.concat().as_slice(),
+            std::io::Cursor::new(&hashes),
+            &self.checkpoint,
+            &self.key,
+            &mut |_| {},
+        )
     }
 
     fn bad_index(&self) -> u64 {

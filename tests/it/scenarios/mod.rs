@@ -1,6 +1,9 @@
 //! Stories of what people do with a hub, and of what they do wrong.
 
+mod anchor;
+mod audit_log;
 mod enrolment;
+mod erasure;
 mod errors;
 mod grants;
 mod lists;

@@ -7,19 +7,14 @@ use std::{
 
 use odh::{
     audit::{Checkpoint, Note, VerifierKey, WitnessKey},
-    cli::{
-        env::{Env, Lang},
-        failure::Exit,
-        output::Out,
-        run_with,
-    },
+    cli::failure::Exit,
     config::Config,
     grpc::pb,
 };
 use tonic::Code;
 
 use crate::{
-    harness::{Engine, Hub, Site, raw},
+    harness::{Engine, Hub, Site, cli::odh, raw},
     personas::refused,
     world::{self, RESEARCH},
 };
@@ -33,11 +28,10 @@ struct Witness {
 impl Witness {
     async fn new(dir: &Path, name: &str) -> Self {
         let folder = dir.join(name);
-        let (exit, stdout, stderr) =
-            odh(&["witness", "init", folder.to_str().unwrap(), "--name", name, "-o", "json"]).await;
-        assert_eq!(exit, Exit::Ok, "{stderr}");
-        let said: serde_json::Value = serde_json::from_str(&stdout).unwrap();
-        Self { folder, key: said["key"].as_str().unwrap().parse().unwrap() }
+        let (exit, said) = odh(&["witness", "init", folder.to_str().unwrap(), "--name", name, "-o", "csv"]).await;
+        assert_eq!(exit, Exit::Ok, "{said}");
+        let key = said.split([',', '\n']).find(|part| part.starts_with(&format!("{name}+"))).unwrap();
+        Self { folder, key: key.trim().parse().unwrap() }
     }
 
     /// One look at the hub's log.
@@ -46,17 +40,8 @@ impl Witness {
         let ca = self.folder.join("hub-ca.crt");
         std::fs::write(&ca, &site.ca_pem).unwrap();
         let (folder, ca) = (self.folder.to_str().unwrap(), ca.to_str().unwrap());
-        let args = ["witness", "run", folder, "--hub", &site.https, "--ca", ca, "--key", key.trim(), "--once"];
-        let (exit, stdout, stderr) = odh(&args).await;
-        (exit, format!("{stdout}{stderr}"))
+        odh(&["witness", "run", folder, "--hub", &site.https, "--ca", ca, "--key", key.trim(), "--once"]).await
     }
-}
-
-async fn odh(args: &[&str]) -> (Exit, String, String) {
-    let (mut out, stdout, stderr) = Out::captured(Lang::En);
-    let args = std::iter::once("odh").chain(args.iter().copied()).map(Into::into).collect();
-    let exit = run_with(args, &Env::of([]), &mut out).await;
-    (exit, stdout.text(), stderr.text())
 }
 
 async fn log_key(site: &Site) -> VerifierKey {
