@@ -146,7 +146,7 @@ impl Services {
         Ok(CatalogPage { page: Page { items, next }, empty_reason })
     }
 
-    /// Owners see their own. Of others, published datasets whose policy does not rule discovery otherwise.
+    /// Owners see their own. Of others, published datasets unless the policy rules discovery otherwise or is at fault.
     pub(super) async fn may_see(&self, caller: &Caller, dataset: &Dataset) -> Result<bool> {
         if dataset.id.owner == caller.participant {
             return Ok(true);
@@ -164,7 +164,7 @@ impl Services {
             return Ok(true);
         }
         let question = Question { action: Action::Discover, purpose: None, columns: &Columns::All, rule: None };
-        Ok(self.decide_use(caller, dataset, &version, &question)?.permit.is_some())
+        Ok(self.decide_use(caller, dataset, &version, &question).is_ok_and(|decision| decision.permit.is_some()))
     }
 
     /// Changes a dataset's entry.

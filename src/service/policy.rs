@@ -5,10 +5,10 @@ use crate::{
     audit::Committed,
     domain::{
         Action, Ask, Caller, Columns, Dataset, DatasetId, Decision, EntryDraft, EntryKind, Name, Page, PageRequest,
-        Policy, PolicyState, PolicyVersion, Purpose, PurposeSlug,
+        Policy, PolicyState, PolicyVersion, Purpose, PurposeSlug, RuleOutcome,
     },
     error::{Error, Reason, Result},
-    policy::{self as engine, Act, Attributes, Covered, Family, Finding, Severity},
+    policy::{self as engine, Act, Attributes, Covered, Family, Fault, Finding, Severity},
     query::check_how,
     store::{access, dataset, policy},
 };
@@ -319,20 +319,25 @@ impl Services {
         };
         let compiled = match self.inner.policies.get(&version.digest) {
             Some(compiled) => compiled,
-            None => self.inner.policies.compile(version.policy.clone())?,
+            None => self.counted(self.inner.policies.compile(version.policy.clone()))?,
         };
         if compiled.digest() != version.digest {
-            return Err(Error::internal(format_args!("the policy kept as {} is another one", version.digest)));
+            let detail = format_args!("the policy kept as {} is {}", version.digest, compiled.digest());
+            return self.counted(Err(Fault::ModelMismatch.raise(detail)));
         }
         let question = engine::Question {
             who: &Attributes::from(caller),
             action: question.action,
             purpose: question.purpose,
             columns: &columns,
-            at: self.now(),
+            at: self.time_to_decide()?,
             rule: question.rule,
         };
-        Ok(engine::decide(&compiled, &question, &self.inner.vocabulary))
+        let decision = self.counted(engine::decide(&compiled, &question, &self.inner.vocabulary))?;
+        if decision.trace.iter().any(|rule| rule.outcome == RuleOutcome::Unknown) {
+            self.inner.metrics.policy_fault(Fault::UnknownAttribute.as_str());
+        }
+        Ok(decision)
     }
 }
 

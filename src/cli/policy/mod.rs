@@ -1,6 +1,7 @@
 //! `odh policy`: usage policies as manifests, their versions, and what they decide.
 
 mod show;
+mod test;
 
 use std::path::PathBuf;
 
@@ -96,6 +97,8 @@ enum Command {
         #[arg(long)]
         reason: String,
     },
+    /// Run the tests that lie beside policies, without a hub. Exit code 1 if a case fails, 2 if a file cannot be read.
+    Test(test::Args),
     /// List the purposes that policies and queries can name.
     Purposes,
     /// Show what the policy in force decides, and why.
@@ -171,6 +174,7 @@ pub async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
             let response = client.policies().revoke_policy(request).await?.into_inner();
             session.out.changed(&response, response.policy_version.as_ref(), COLUMNS, response.receipt.as_ref())
         }
+        Command::Test(args) => test::run(&args, session),
         Command::Purposes => purposes(session).await,
         Command::Explain { dataset, action, purpose, columns, participant } => {
             let request = pb::ExplainDecisionRequest {

@@ -2,6 +2,7 @@
 
 mod anchor;
 mod audit_log;
+mod decisions;
 mod enrolment;
 mod erasure;
 mod errors;
