@@ -20,6 +20,7 @@ pub mod failure;
 mod files;
 pub mod grant;
 mod hammer;
+mod https;
 pub mod member;
 pub mod names;
 pub mod output;
@@ -28,6 +29,7 @@ pub mod policy;
 pub mod query;
 pub mod serve;
 mod upload;
+pub mod witness;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -100,6 +102,7 @@ enum Command {
     Query(query::Args),
     Audit(audit::Args),
     Hammer(hammer::Args),
+    Witness(witness::Args),
     /// Print a script that completes commands in your shell.
     Completions {
         /// The shell.
@@ -157,6 +160,7 @@ async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<(), Fai
         Command::Query(args) => Box::pin(query::run(args, session)).await,
         Command::Audit(args) => Box::pin(audit::run(args, session)).await,
         Command::Hammer(args) => Box::pin(hammer::run(args, session)).await,
+        Command::Witness(args) => Box::pin(witness::run(args, session)).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "odh", &mut script);

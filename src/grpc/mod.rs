@@ -26,6 +26,7 @@ mod policy;
 pub mod policy_document;
 mod query;
 mod status;
+mod tail;
 mod upload;
 mod watched;
 

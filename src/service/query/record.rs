@@ -40,6 +40,9 @@ pub(super) fn decision(
         }
         match uses {
             [one] => entry.about(&one.dataset),
+            [one, rest @ ..] if rest.iter().all(|other| other.dataset.owner == one.dataset.owner) => {
+                uses.iter().fold(entry, |entry, one| entry.about_also(&one.dataset))
+            }
             _ => entry,
         }
     };

@@ -1,8 +1,11 @@
 //! Stories of what people do with a hub, and of what they do wrong.
 
+mod anchor;
+mod audit_log;
 mod decisions;
 mod downloads;
 mod enrolment;
+mod erasure;
 mod errors;
 mod grants;
 mod lists;
@@ -10,5 +13,7 @@ mod operations;
 mod queries;
 mod reports;
 mod roles;
+mod tiles;
 mod tls;
 mod uploads;
+mod witness;
