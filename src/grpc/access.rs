@@ -15,6 +15,7 @@ use super::{
 use crate::{
     domain::{AccessRequest, AccessRequestId, AccessRequestState, Grant, GrantId, GrantState, Page, Timestamp},
     error::{Error, Result},
+    policy::odrl::MEDIA_TYPE,
     service::{Approval, NewAccessRequest, etag},
     store::access::Side,
 };
@@ -157,6 +158,18 @@ impl AccessService for Api {
         let run = async {
             let found = call.services().grant(call.caller()?, grant_id("name", &asked.name)?).await?;
             Ok(pb::GetGrantResponse { grant: Some(grant_message(found, call.services().now())) })
+        };
+        call.answer(run).await
+    }
+
+    async fn export_grant(
+        &self,
+        request: Request<pb::ExportGrantRequest>,
+    ) -> Result<Response<pb::ExportGrantResponse>, Status> {
+        let (call, asked) = Call::split(request)?;
+        let run = async {
+            let document = call.services().grant_as_odrl(call.caller()?, grant_id("name", &asked.name)?).await?;
+            Ok(pb::ExportGrantResponse { document: format!("{document:#}"), media_type: MEDIA_TYPE.to_owned() })
         };
         call.answer(run).await
     }

@@ -1,4 +1,5 @@
-//! For everyone, over HTTPS: the keys that verify grants, the hub's CA, the log's checkpoint and its key.
+//! For everyone, over HTTPS: the keys that verify grants, the hub's CA, the log's checkpoint and its key, and the ODRL
+//! profile that policies are exchanged in.
 
 use axum::{
     Router,
@@ -8,15 +9,24 @@ use axum::{
     routing::get,
 };
 
-use crate::{audit::VerifierKey, error::Result, service::Services};
+use crate::{
+    audit::VerifierKey,
+    error::Result,
+    policy::assets::{ODRL_CONTEXT, ODRL_PROFILE, ODRL_SCHEMA},
+    service::Services,
+};
 
-/// `/.well-known/jwks.json`, `/ca.crt`, `/log.vkey` and `/checkpoint`.
+/// `/.well-known/jwks.json`, `/ca.crt`, `/log.vkey`, `/checkpoint`, and below `/odrl/1/` the profile's
+/// `context.jsonld`, `profile.ttl` and `schema.json`.
 pub fn public_router(services: Services) -> Router {
     Router::new()
         .route("/.well-known/jwks.json", get(jwks))
         .route("/ca.crt", get(ca))
         .route("/log.vkey", get(log_key))
         .route("/checkpoint", get(checkpoint))
+        .route("/odrl/1/context.jsonld", get(async || odrl("application/ld+json", ODRL_CONTEXT)))
+        .route("/odrl/1/profile.ttl", get(async || odrl("text/turtle; charset=utf-8", ODRL_PROFILE)))
+        .route("/odrl/1/schema.json", get(async || odrl("application/schema+json", ODRL_SCHEMA)))
         .with_state(services)
 }
 
@@ -38,6 +48,11 @@ async fn log_key(State(services): State<Services>) -> Response {
 /// C2SP tlog-tiles section "Checkpoints": never cached, so that a reader sees the newest.
 async fn checkpoint(State(services): State<Services>) -> Response {
     document("text/plain; charset=utf-8", "no-cache", services.checkpoint().await)
+}
+
+/// The profile's files: they change with its version, which stands in their paths.
+fn odrl(content_type: &'static str, text: &str) -> Response {
+    document(content_type, "max-age=86400", Ok(text.to_owned()))
 }
 
 fn document(content_type: &'static str, cache: &'static str, body: Result<String>) -> Response {

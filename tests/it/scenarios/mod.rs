@@ -5,6 +5,7 @@ mod enrolment;
 mod errors;
 mod grants;
 mod lists;
+mod odrl;
 mod operations;
 mod queries;
 mod reports;

@@ -141,6 +141,9 @@ const MATRIX: &[Row] = matrix! {
             dataset: STAYS.to_owned(), action: pb::Action::Read.into(), purpose: RESEARCH.to_owned(),
             ..Default::default()
         };
+        "ExportPolicy" export_policy for EVERYONE, |_me| pb::ExportPolicyRequest {
+            name: format!("{STAYS}/policies/1"), format: pb::PolicyFormat::Odrl.into(),
+        };
         "ListPurposes" list_purposes for EVERYONE, |_me| pb::ListPurposesRequest::default();
     }
     "AccessService" access {
@@ -187,7 +190,7 @@ const MATRIX: &[Row] = matrix! {
 };
 
 /// Calls that the matrix leaves out: without identity, or about an object that only a scenario can make.
-const ELSEWHERE: [&str; 11] = [
+const ELSEWHERE: [&str; 12] = [
     "ParticipantService/GetHub",
     "ParticipantService/RegisterParticipant",
     "ParticipantService/EnrolMember",
@@ -198,6 +201,7 @@ const ELSEWHERE: [&str; 11] = [
     "AccessService/RefuseAccessRequest",
     "AccessService/WithdrawAccessRequest",
     "AccessService/GetGrant",
+    "AccessService/ExportGrant",
     "AccessService/RevokeGrant",
 ];
 
