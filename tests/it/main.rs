@@ -6,6 +6,7 @@
 mod faults;
 mod harness;
 mod hostile;
+mod hostile_texts;
 mod layering;
 mod personas;
 mod policies;
