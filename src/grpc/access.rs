@@ -19,7 +19,7 @@ use crate::{
         AccessRequest, AccessRequestId, AccessRequestState, Grant, GrantId, GrantState, Page, PurposeSlug, Timestamp,
     },
     error::{Error, Result},
-    policy::check::coverage,
+    policy::{check::coverage, odrl::MEDIA_TYPE},
     service::{Approval, NewAccessRequest, etag},
     store::access::Side,
 };
@@ -175,6 +175,18 @@ impl AccessService for Api {
                 how: limits_message(how),
                 coverage: coverage(&terms).iter().map(coverage_message).collect(),
             })
+        };
+        call.answer(run).await
+    }
+
+    async fn export_grant(
+        &self,
+        request: Request<pb::ExportGrantRequest>,
+    ) -> Result<Response<pb::ExportGrantResponse>, Status> {
+        let (call, asked) = Call::split(request)?;
+        let run = async {
+            let document = call.services().grant_as_odrl(call.caller()?, grant_id("name", &asked.name)?).await?;
+            Ok(pb::ExportGrantResponse { document: format!("{document:#}"), media_type: MEDIA_TYPE.to_owned() })
         };
         call.answer(run).await
     }

@@ -15,7 +15,7 @@ const LONGEST: usize = 2_000;
 
 /// How a field is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Op {
+pub enum Op {
     /// `=`
     Equal,
     /// `>=`
@@ -25,39 +25,39 @@ pub(super) enum Op {
 }
 
 /// A field that is compared by `=`, and whether a text is a value that it can have.
-pub(super) type Field = (&'static str, fn(&str) -> bool);
+pub type Field = (&'static str, fn(&str) -> bool);
 
 /// Any text.
-pub(super) const fn any(_: &str) -> bool {
+pub const fn any(_: &str) -> bool {
     true
 }
 
 /// What reads as a `T`.
-pub(super) fn is<T: FromStr>(text: &str) -> bool {
+pub fn is<T: FromStr>(text: &str) -> bool {
     text.parse::<T>().is_ok()
 }
 
 /// One comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Term {
+pub struct Term {
     /// The field.
-    pub(super) field: &'static str,
+    pub field: &'static str,
     /// How it is compared.
-    pub(super) op: Op,
+    pub op: Op,
     /// With what.
-    pub(super) value: String,
+    pub value: String,
 }
 
 /// A parsed filter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Filter {
+pub struct Filter {
     /// Each of these holds.
-    pub(super) terms: Vec<Term>,
+    pub terms: Vec<Term>,
 }
 
 impl Filter {
     /// Reads a filter of a list that knows `fields`, each compared by `=`, and `times`, compared by `>=` and `<`.
-    pub(super) fn parse(text: &str, fields: &[Field], times: &[&'static str]) -> Result<Self> {
+    pub fn parse(text: &str, fields: &[Field], times: &[&'static str]) -> Result<Self> {
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
@@ -82,7 +82,7 @@ impl Filter {
     }
 
     /// Whether each term holds of an item, of which `holds` says whether a field has a value.
-    pub(super) fn admits(&self, holds: impl Fn(&str, &str) -> bool) -> bool {
+    pub fn admits(&self, holds: impl Fn(&str, &str) -> bool) -> bool {
         self.terms.iter().all(|term| holds(term.field, &term.value))
     }
 

@@ -12,7 +12,7 @@ mod column_type;
 mod consent;
 mod convert;
 mod deadline;
-mod filter;
+pub mod filter;
 mod flight;
 mod gate;
 mod idempotency;

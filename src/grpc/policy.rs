@@ -16,7 +16,7 @@ use crate::{
         RuleTrace,
     },
     error::{Error, Result},
-    policy::{Coverage, Covered, Finding, Severity, explain},
+    policy::{Coverage, Covered, Finding, Severity, explain, odrl},
     service::{UseQuestion, etag},
 };
 
@@ -163,6 +163,31 @@ impl PolicyService for Api {
             // Another version may have come into force in between.
             let version = (in_force.digest == decision.policy).then_some(in_force.version);
             Ok(pb::ExplainDecisionResponse { decision: Some(decision_message(&decision, &policy, version, owns)) })
+        };
+        call.answer(run).await
+    }
+
+    async fn export_policy(
+        &self,
+        request: Request<pb::ExportPolicyRequest>,
+    ) -> Result<Response<pb::ExportPolicyResponse>, Status> {
+        let (call, asked) = Call::split(request)?;
+        let run = async {
+            let (dataset, version) = names::policy("name", &asked.name)?;
+            let (caller, services) = (call.caller()?, call.services());
+            let (document, warnings) = match asked.format() {
+                pb::PolicyFormat::Odrl => (services.policy_as_odrl(caller, &dataset, version).await?, Vec::new()),
+                pb::PolicyFormat::OdrlOffers => {
+                    let found = services.policy_as_offers(caller, &dataset, version).await?;
+                    (found.offers.into(), found.warnings)
+                }
+                pb::PolicyFormat::Unspecified => return Err(Error::invalid("format", "is required")),
+            };
+            Ok(pb::ExportPolicyResponse {
+                document: format!("{document:#}"),
+                media_type: odrl::MEDIA_TYPE.to_owned(),
+                warnings: warnings.into_iter().map(finding_message).collect(),
+            })
         };
         call.answer(run).await
     }

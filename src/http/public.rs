@@ -1,4 +1,5 @@
-//! For everyone, over HTTPS: the keys that verify grants, the hub's CA, the log's checkpoint and its key.
+//! For everyone, over HTTPS: the keys that verify grants, the hub's CA, the log's checkpoint and its key, and the ODRL
+//! profile that policies are exchanged in.
 
 use axum::{
     Router,
@@ -10,13 +11,18 @@ use axum::{
 use serde::Deserialize;
 
 use super::tiles::{refused, tile};
-use crate::{audit::VerifierKey, error::Result, service::Services};
+use crate::{
+    audit::VerifierKey,
+    error::Result,
+    policy::assets::{ODRL_CONTEXT, ODRL_PROFILE, ODRL_SCHEMA},
+    service::Services,
+};
 
 /// Bytes of a checkpoint with many cosignatures.
 const LARGEST_NOTE: usize = 16 * 1_024;
 
-/// `/.well-known/jwks.json`, `/ca.crt`, `/log.vkey`, `/checkpoint`, `/checkpoint/witnessed`, `/cosignature` and
-/// `/tile/...`.
+/// `/.well-known/jwks.json`, `/ca.crt`, `/log.vkey`, `/checkpoint`, `/checkpoint/witnessed`, `/cosignature`,
+/// `/tile/...`, and below `/odrl/1/` the profile's `context.jsonld`, `profile.ttl` and `schema.json`.
 pub fn public_router(services: Services) -> Router {
     Router::new()
         .route("/.well-known/jwks.json", get(jwks))
@@ -26,6 +32,9 @@ pub fn public_router(services: Services) -> Router {
         .route("/checkpoint/witnessed", get(witnessed))
         .route("/cosignature", post(cosignature).layer(DefaultBodyLimit::max(LARGEST_NOTE)))
         .route("/tile/{*path}", get(tile))
+        .route("/odrl/1/context.jsonld", get(async || odrl("application/ld+json", ODRL_CONTEXT)))
+        .route("/odrl/1/profile.ttl", get(async || odrl("text/turtle; charset=utf-8", ODRL_PROFILE)))
+        .route("/odrl/1/schema.json", get(async || odrl("application/schema+json", ODRL_SCHEMA)))
         .with_state(services)
 }
 
@@ -83,6 +92,11 @@ async fn cosignature(State(services): State<Services>, note: String) -> Response
         Ok(_) => StatusCode::NO_CONTENT.into_response(),
         Err(error) => refused(&error),
     }
+}
+
+/// The profile's files: they change with its version, which stands in their paths.
+fn odrl(content_type: &'static str, text: &str) -> Response {
+    document(content_type, "max-age=86400", Ok(text.to_owned()))
 }
 
 fn document(content_type: &'static str, cache: &'static str, body: Result<String>) -> Response {

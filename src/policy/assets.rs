@@ -13,6 +13,13 @@ pub const PURPOSES: &str = include_str!("../../policies/vocab/purposes.csv");
 /// The text of the first charter, Markdown, French and English; its SHA-256 is what participants sign.
 pub const CHARTER_V1: &str = include_str!("../../policies/charter/v1.md");
 
+/// The JSON-LD context of the hub's ODRL profile.
+pub const ODRL_CONTEXT: &str = include_str!("../../policies/profile/context.jsonld");
+/// The profile itself: its terms and what they mean, RDF in Turtle.
+pub const ODRL_PROFILE: &str = include_str!("../../policies/profile/profile.ttl");
+/// The JSON Schema of a document of the profile.
+pub const ODRL_SCHEMA: &str = include_str!("../../policies/profile/schema.json");
+
 /// A usage policy to start from.
 #[derive(Debug, Clone, Copy)]
 pub struct Template {

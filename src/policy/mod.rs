@@ -12,8 +12,11 @@ pub mod explain;
 mod fault;
 mod hub;
 pub mod manifest;
+pub mod odrl;
 mod skew;
 pub mod suite;
+#[cfg(test)]
+mod testing;
 mod usage;
 pub mod vocabulary;
 

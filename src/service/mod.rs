@@ -13,6 +13,7 @@ mod grant;
 mod idempotency;
 mod identity;
 mod member;
+mod odrl;
 mod participant;
 mod policy;
 mod query;

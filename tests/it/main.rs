@@ -8,6 +8,7 @@ mod flight;
 mod attacks;
 mod harness;
 mod hostile;
+mod hostile_texts;
 mod layering;
 mod personas;
 mod policies;

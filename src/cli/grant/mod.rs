@@ -50,6 +50,14 @@ enum Command {
         #[arg(long)]
         jws: bool,
     },
+    /// Print a grant as an ODRL Agreement. Not signed: `odh grant show --jws` is the signed form.
+    Export {
+        /// Its id, a UUID.
+        grant: String,
+        /// The form.
+        #[arg(long, value_parser = ["odrl"], default_value = "odrl")]
+        format: String,
+    },
     /// End a grant at once. Signed with your key. For a steward of the owner.
     Revoke {
         /// Its id, a UUID.
@@ -101,6 +109,11 @@ pub async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
                 }
             }
             Ok(())
+        }
+        Command::Export { grant, format: _ } => {
+            let request = pb::ExportGrantRequest { name: names::grant(&grant)? };
+            let response = session.client().await?.access().export_grant(request).await?.into_inner();
+            session.out.line(response.document)
         }
         Command::Revoke { grant, reason } => {
             let name = names::grant(&grant)?;

@@ -1,5 +1,6 @@
 //! `odh policy`: usage policies as manifests, their versions, and what they decide.
 
+mod odrl;
 mod show;
 mod test;
 
@@ -15,13 +16,13 @@ use super::{
     client::Client,
     env::Lang,
     failure::Failure,
-    files, names,
+    names,
     output::Column,
 };
 use crate::{
     domain::Policy,
     grpc::{pb, policy_document::policy_message},
-    policy::{assets::TEMPLATES, manifest},
+    policy::assets::TEMPLATES,
 };
 
 const COLUMNS: &[Column] = &[
@@ -56,13 +57,13 @@ enum Command {
     },
     /// Check a policy without storing it. For a steward of the owner.
     Check {
-        /// The manifest, YAML or JSON; `-` is standard input.
+        /// The manifest, YAML or JSON, or the policy in ODRL; `-` is standard input.
         #[arg(short, long)]
         file: PathBuf,
     },
     /// Store a policy as a draft, the next version of its dataset. For a steward of the owner.
     Apply {
-        /// The manifest, YAML or JSON; `-` is standard input.
+        /// The manifest, YAML or JSON, or the policy in ODRL; `-` is standard input.
         #[arg(short, long)]
         file: PathBuf,
         /// Publish it, too. Signed with your key.
@@ -78,6 +79,20 @@ enum Command {
     Show {
         /// The dataset (then the policy in force, or else the newest), or OWNER.DATASET@VERSION.
         policy: String,
+    },
+    /// Print a policy in another form, for others to read.
+    Export {
+        /// The dataset (then the policy in force, or else the newest), or OWNER.DATASET@VERSION.
+        policy: String,
+        /// The form.
+        #[arg(long, value_enum, default_value = "odrl")]
+        format: odrl::Form,
+    },
+    /// Print a policy in ODRL as a manifest, or say where it leaves the hub's profile. Needs no hub.
+    Import {
+        /// The document, JSON-LD; `-` is standard input.
+        #[arg(short, long)]
+        file: PathBuf,
     },
     /// List the versions of a dataset's policy.
     List {
@@ -132,12 +147,12 @@ pub async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
             session.out.line(text.trim_end())
         }
         Command::Check { file } => {
-            let policy = manifest::parse(&files::read_text(&file)?)?;
+            let policy = odrl::read(&file)?;
             let response = session.client().await?.check_policy(&policy).await?;
             show::check(&response, session)
         }
         Command::Apply { file, publish } => {
-            let policy = manifest::parse(&files::read_text(&file)?)?;
+            let policy = odrl::read(&file)?;
             apply(&policy, publish, session).await
         }
         Command::Publish { policy } => {
@@ -147,13 +162,14 @@ pub async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
             self::publish(&client, version, session.request_id.clone(), session).await
         }
         Command::Show { policy } => {
-            let client = session.client().await?;
-            let version = match names::dataset(&policy) {
-                Ok(dataset) => in_force(&client, dataset).await?,
-                Err(_) => get(&client, names::policy(&policy)?).await?,
-            };
+            let version = find(&session.client().await?, &policy).await?;
             show::version(&version, session)
         }
+        Command::Export { policy, format } => {
+            let version = find(&session.client().await?, &policy).await?;
+            odrl::export(&version, format, session)
+        }
+        Command::Import { file } => odrl::import(&odrl::read(&file)?, session),
         Command::List { dataset, list } => {
             let client = session.client().await?;
             let (versions, more) = versions(&client, names::dataset(&dataset)?, list.limit).await?;
@@ -293,6 +309,14 @@ async fn in_force(client: &Client, dataset: String) -> Result<pb::PolicyVersion,
         ));
     }
     Ok(versions.swap_remove(published.unwrap_or_default()))
+}
+
+/// The version of this name, or that in force of the dataset of this name.
+async fn find(client: &Client, policy: &str) -> Result<pb::PolicyVersion, Failure> {
+    match names::dataset(policy) {
+        Ok(dataset) => in_force(client, dataset).await,
+        Err(_) => get(client, names::policy(policy)?).await,
+    }
 }
 
 async fn get(client: &Client, name: String) -> Result<pb::PolicyVersion, Failure> {

@@ -9,6 +9,7 @@ mod erasure;
 mod errors;
 mod grants;
 mod lists;
+mod odrl;
 mod operations;
 mod queries;
 mod reports;

@@ -141,6 +141,9 @@ const MATRIX: &[Row] = matrix! {
             dataset: STAYS.to_owned(), action: pb::Action::Read.into(), purpose: RESEARCH.to_owned(),
             ..Default::default()
         };
+        "ExportPolicy" export_policy for EVERYONE, |_me| pb::ExportPolicyRequest {
+            name: format!("{STAYS}/policies/1"), format: pb::PolicyFormat::Odrl.into(),
+        };
         "ListPurposes" list_purposes for EVERYONE, |_me| pb::ListPurposesRequest::default();
     }
     "AccessService" access {
@@ -202,6 +205,7 @@ const ELSEWHERE: [&str; 12] = [
     "AccessService/RefuseAccessRequest",
     "AccessService/WithdrawAccessRequest",
     "AccessService/GetGrant",
+    "AccessService/ExportGrant",
     "AccessService/RevokeGrant",
 ];
 
