@@ -19,12 +19,12 @@ pub(super) fn kind() -> impl TypedValueParser<Value = pb::ParticipantKind> {
 
 /// What a grant can be for.
 pub(super) fn action() -> impl TypedValueParser<Value = pb::Action> {
-    choice("ACTION_", &["read", "aggregate"], pb::Action::from_str_name)
+    choice("ACTION_", &["read", "aggregate", "download"], pb::Action::from_str_name)
 }
 
 /// What a decision can be about.
 pub(super) fn any_action() -> impl TypedValueParser<Value = pb::Action> {
-    choice("ACTION_", &["discover", "read", "aggregate"], pb::Action::from_str_name)
+    choice("ACTION_", &["discover", "read", "aggregate", "download"], pb::Action::from_str_name)
 }
 
 /// Whether a dataset needs a grant.

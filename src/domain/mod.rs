@@ -10,6 +10,7 @@ mod charter;
 mod consent;
 mod dataset;
 mod decision;
+mod digest;
 mod filter;
 mod grant;
 mod id;
@@ -28,6 +29,7 @@ pub use charter::Charter;
 pub use consent::{ConsentChange, ConsentCounts, ConsentState};
 pub use dataset::{Access, Column, ColumnNote, ColumnRole, ColumnType, Dataset, DatasetState, Snapshot, SubjectKey};
 pub use decision::{Clause, Decision, Permit, RuleOutcome, RuleTrace};
+pub use digest::Digest;
 pub use filter::{CompareOp, Filter, Value};
 pub use grant::{Grant, GrantState};
 pub use id::{AccessRequestId, DatasetId, GrantId, MemberId, Name, ParticipantId, QueryId, RequestId, SnapshotId};
@@ -35,8 +37,8 @@ pub use member::{Member, MemberState, Role};
 pub use page::{Page, PageRequest};
 pub use participant::{Kind, Participant, ParticipantState};
 pub use policy::{
-    Action, Columns, Digest, Duty, Effect, How, LegalBasis, Mask, Policy, PolicyState, PolicyVersion, Rule, Text, Who,
-    Window,
+    Action, Billionths, Bounds, Columns, Delta, Duty, Effect, Epsilon, How, Interval, LegalBasis, Mask, Policy,
+    PolicyState, PolicyVersion, Privacy, Rule, Template, Text, Who, Window,
 };
 pub use purpose::{Purpose, PurposeSlug, Vocabulary};
 pub use siren::Siren;

@@ -4,6 +4,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     call::Call,
+    column_type,
     convert::{self, enums, messages},
     filter::Filter,
     idempotency::Change,
@@ -13,8 +14,8 @@ use super::{
 };
 use crate::{
     domain::{
-        Access, Caller, Column, ColumnNote, ColumnRole, ColumnType, Dataset, DatasetId, DatasetState, Digest,
-        PageRequest, ParticipantId, Snapshot, SubjectKey,
+        Access, Caller, Column, ColumnNote, ColumnRole, Dataset, DatasetId, DatasetState, Digest, PageRequest,
+        ParticipantId, Snapshot, SubjectKey,
     },
     error::{Error, Reason, Result},
     service::{DatasetChange, NewDataset, Services, etag},
@@ -331,18 +332,9 @@ fn snapshot_message(snapshot: Snapshot) -> pb::Snapshot {
 }
 
 fn column_message(column: Column) -> pb::Column {
-    let (logical, precision, scale) = match column.data_type {
-        ColumnType::Boolean => (pb::LogicalType::Boolean, 0, 0),
-        ColumnType::Int64 => (pb::LogicalType::Int64, 0, 0),
-        ColumnType::Decimal { precision, scale } => (pb::LogicalType::Decimal, precision.into(), scale.into()),
-        ColumnType::Float64 => (pb::LogicalType::Float64, 0, 0),
-        ColumnType::String => (pb::LogicalType::String, 0, 0),
-        ColumnType::Date => (pb::LogicalType::Date, 0, 0),
-        ColumnType::Timestamp => (pb::LogicalType::Timestamp, 0, 0),
-    };
     pb::Column {
         name: column.name,
-        r#type: Some(pb::ColumnType { logical_type: logical.into(), precision, scale }),
+        r#type: Some(column_type::message(column.data_type)),
         nullable: column.nullable,
         role: role_message(column.role),
         description: column.description,

@@ -150,7 +150,7 @@ enums! {
         Auditor => Auditor,
     }
     /// Actions.
-    action_message action Action = pb::Action { Discover => Discover, Read => Read, Aggregate => Aggregate }
+    action_message action Action = pb::Action { Discover => Discover, Read => Read, Aggregate => Aggregate, Download => Download }
     /// Legal bases.
     basis_message basis LegalBasis = pb::LegalBasis {
         Consent => Consent, Contract => Contract, LegalObligation => LegalObligation,

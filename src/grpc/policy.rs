@@ -204,7 +204,7 @@ messages! {
     /// Weights of findings.
     severity_message Severity => pb::FindingSeverity { Error => Error, Warning => Warning }
     /// What becomes of terms.
-    covered_message Coverage => pb::Coverage { Enforced => Enforced, Duty => Duty }
+    covered_message Coverage => pb::Coverage { Enforced => Enforced, Duty => Duty, Refused => Refused }
 }
 
 fn canonical(policy: &Policy) -> String {
@@ -242,6 +242,9 @@ fn coverage_message(covered: &Covered) -> pb::TermCoverage {
     let (fr, en) = match covered.coverage {
         Coverage::Enforced => ("le hub l'applique", "the hub enforces it"),
         Coverage::Duty => ("inscrit dans l'accord comme obligation", "recorded in the grant as a duty"),
+        Coverage::Refused => {
+            ("le hub ne peut ni l'appliquer ni l'inscrire", "the hub can neither enforce nor record it")
+        }
     };
     let note = |text: &str| format!("{}: {text}", covered.term);
     pb::TermCoverage {

@@ -1,7 +1,6 @@
 //! `odh policy`: usage policies as manifests, their versions, and what they decide.
 
 mod show;
-mod wire;
 
 use std::path::PathBuf;
 
@@ -18,7 +17,7 @@ use super::{
 };
 use crate::{
     domain::Policy,
-    grpc::pb,
+    grpc::{pb, policy_document::policy_message},
     policy::{assets::TEMPLATES, manifest},
 };
 
@@ -191,13 +190,14 @@ pub async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
 impl Client {
     /// Checks a policy without storing it.
     pub async fn check_policy(&self, policy: &Policy) -> Result<pb::CheckPolicyResponse, Failure> {
-        let request = pb::CheckPolicyRequest { policy: Some(wire::policy(policy)) };
+        let request = pb::CheckPolicyRequest { policy: Some(policy_message(policy.clone())) };
         Ok(self.policies().check_policy(request).await?.into_inner())
     }
 
     /// Stores a policy as a draft of its dataset. The draft must be this very policy: its digest is compared.
     pub async fn create_policy(&self, policy: &Policy, request_id: &str) -> Result<pb::CreatePolicyResponse, Failure> {
-        let request = pb::CreatePolicyRequest { policy: Some(wire::policy(policy)), request_id: request_id.to_owned() };
+        let request =
+            pb::CreatePolicyRequest { policy: Some(policy_message(policy.clone())), request_id: request_id.to_owned() };
         let response = self.policies().create_policy(request).await?.into_inner();
         let draft = response.policy_version.as_ref().ok_or_else(lacks_version)?;
         if draft.digest == policy.digest().to_string() {

@@ -55,6 +55,7 @@ pub(super) fn version(version: &pb::PolicyVersion, session: &mut Session<'_>) ->
         let how = match covered.coverage {
             Coverage::Enforced => "enforced",
             Coverage::Duty => "duty",
+            Coverage::Refused => "refused",
         };
         session.out.line(format_args!("#   {how:<8}  {}: {}", covered.path, covered.term))?;
     }

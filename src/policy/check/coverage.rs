@@ -12,6 +12,8 @@ pub enum Coverage {
     Enforced,
     /// The user must see to it; the hub records it in the grant and shows it.
     Duty,
+    /// The hub can do neither: the policy cannot be published.
+    Refused,
 }
 
 /// One term of a policy.
@@ -41,6 +43,10 @@ struct Terms(Vec<Covered>);
 impl Terms {
     fn enforced(&mut self, path: String, term: &str) {
         self.0.push(Covered { path, term: term.to_owned(), coverage: Coverage::Enforced });
+    }
+
+    fn refused(&mut self, path: String, term: &str) {
+        self.0.push(Covered { path, term: term.to_owned(), coverage: Coverage::Refused });
     }
 
     fn rule(&mut self, path: &str, rule: &Rule) {
@@ -78,7 +84,20 @@ impl Terms {
     }
 
     fn how(&mut self, path: &str, how: &How) {
-        let How { row_filter, masks, aggregate_only, max_rows, consent_required, certificate_required } = how;
+        let How {
+            row_filter,
+            masks,
+            aggregate_only,
+            privacy,
+            max_rows,
+            max_queries,
+            rate,
+            no_join_on,
+            difference_check,
+            templates,
+            consent_required,
+            certificate_required,
+        } = how;
         if row_filter.is_some() {
             self.enforced(format!("{path}.row_filter"), "row filter");
         }
@@ -98,6 +117,18 @@ impl Terms {
         }
         if max_rows.is_some() {
             self.enforced(format!("{path}.max_rows"), "rows per answer");
+        }
+        for (field, term, given) in [
+            ("privacy", "differential privacy", privacy.is_some()),
+            ("max_queries", "queries under one grant", max_queries.is_some()),
+            ("rate", "queries in a span of time", !rate.is_empty()),
+            ("no_join_on", "columns that no query joins on", !no_join_on.is_empty()),
+            ("difference_check", "difference from earlier answers", *difference_check),
+            ("templates", "only approved queries", templates.is_some()),
+        ] {
+            if given {
+                self.refused(format!("{path}.{field}"), term);
+            }
         }
         if *consent_required {
             self.enforced(format!("{path}.consent_required"), "consent required");

@@ -53,6 +53,7 @@ pub fn check(policy: &Policy, dataset: &Dataset, vocabulary: &Vocabulary) -> Vec
         checker.rule(&format!("rules[{index}]"), rule);
     }
     checker.how("floor", &policy.floor);
+    checker.honoured();
     checker.reach();
     checker.findings
 }
@@ -114,6 +115,17 @@ impl Checker<'_> {
                     format!("`{}` est l'identifiant d'une règle précédente", rule.id),
                 );
             }
+        }
+    }
+
+    /// No term is taken that the hub neither enforces nor records as a duty (P8).
+    fn honoured(&mut self) {
+        for term in coverage(self.policy).into_iter().filter(|term| term.coverage == Coverage::Refused) {
+            self.error(
+                term.path,
+                format!("this hub does not enforce this term ({})", term.term),
+                format!("ce hub n'applique pas ce terme ({})", term.term),
+            );
         }
     }
 

@@ -27,20 +27,12 @@ impl Checker<'_> {
 fn covers(deny: &Rule, permit: &Rule, vocabulary: &Vocabulary) -> bool {
     let uses = permit.actions.iter().any(|action| *action != Action::Discover);
     let discovers = permit.actions.contains(&Action::Discover);
-    actions_cover(&deny.actions, &permit.actions)
+    permit.effective_actions().is_subset(&deny.effective_actions())
         && who_covers(&deny.who, &permit.who)
         && (!uses || uses_cover(deny, permit, vocabulary))
         // A deny limited to some purposes or columns does not hide the entry.
         && (!discovers || (deny.purposes.is_empty() && deny.columns.is_all()))
         && windows_cover(&deny.when, &permit.when)
-}
-
-/// A permit of `read` includes `aggregate`; a deny of `aggregate` includes `read`.
-fn actions_cover(deny: &BTreeSet<Action>, permit: &BTreeSet<Action>) -> bool {
-    permit.iter().all(|action| match action {
-        Action::Discover => deny.contains(action),
-        Action::Read | Action::Aggregate => deny.contains(&Action::Aggregate),
-    })
 }
 
 fn uses_cover(deny: &Rule, permit: &Rule, vocabulary: &Vocabulary) -> bool {

@@ -64,6 +64,24 @@ impl Checker<'_> {
         }
     }
 
+    /// Rows as a whole are no aggregates and no answer to an approved query.
+    fn download(&mut self, path: &str, rule: &Rule) {
+        let how = rule.how.join(&self.policy.floor);
+        for (term, given) in [
+            ("aggregate_only", how.aggregate_only.is_some()),
+            ("privacy", how.privacy.is_some()),
+            ("templates", how.templates.is_some()),
+        ] {
+            if given && rule.actions.contains(&Action::Download) {
+                self.error(
+                    format!("{path}.actions"),
+                    format!("`download` fetches rows, `{term}` forbids them"),
+                    format!("`download` donne des lignes, `{term}` l'interdit"),
+                );
+            }
+        }
+    }
+
     fn permit(&mut self, path: &str, rule: &Rule) {
         let only = |action: Action| rule.actions.iter().all(|each| *each == action);
         if only(Action::Discover) {
@@ -88,7 +106,7 @@ impl Checker<'_> {
             Some(_) => {}
         }
         let k = rule.how.aggregate_only.max(self.policy.floor.aggregate_only);
-        let rows = rule.actions.contains(&Action::Read);
+        let rows = rule.effective_actions().contains(&Action::Read);
         if !rows && k.is_none() && rule.legal_basis != Some(LegalBasis::NotPersonal) {
             self.error(
                 format!("{path}.how.aggregate_only"),
@@ -96,6 +114,7 @@ impl Checker<'_> {
                 "une permission d'agréger énonce son plus petit groupe",
             );
         }
+        self.download(path, rule);
         self.masked_columns(path, rule);
         self.breadth(path, rule, rows && k.is_none());
     }

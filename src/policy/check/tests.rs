@@ -77,6 +77,35 @@ fn findings_on(dataset: &Dataset, manifest: &str) -> Vec<Finding> {
     check(&manifest::parse(manifest).unwrap(), dataset, &vocabulary::load().unwrap())
 }
 
+/// A policy with every limit that the model has.
+const EVERY_LIMIT: &str = r#"
+dataset: chu.stays
+rules:
+  - {id: rows, effect: permit, actions: [read], legal_basis: public_interest}
+floor:
+  row_filter: {compare: {column: age, op: ge, value: 18}}
+  masks: {commune: {prefix: 2}}
+  aggregate_only: 10
+  privacy:
+    epsilon: "0.5"
+    budget: "5"
+    total: "50"
+    delta: "0.000001"
+    max_groups: 3
+    max_rows: 2
+    bounds: {age: {lower: 0, upper: 120}}
+    groups: {commune: ["31555", "34172"]}
+  max_rows: 1000
+  max_queries: 7
+  rate: {minute: 2, hour: 10, day: 50}
+  no_join_on: [commune]
+  difference_check: true
+  templates:
+    by_age: {sql: "select count(*) from chu.stays where age > $age", parameters: {age: int64}}
+  consent_required: true
+  certificate_required: true
+"#;
+
 /// The findings after one replacement in the sound manifest.
 fn findings(from: &str, to: &str) -> Vec<Finding> {
     assert!(SOUND.contains(from), "{from}");
@@ -145,6 +174,25 @@ fn what_the_hub_could_not_honour_is_an_error_at_its_place() {
         let found = findings(from, to);
         assert!(has(&found, Severity::Error, path, said), "{to}: {found:#?}");
     }
+}
+
+#[test]
+fn a_term_that_the_hub_does_not_enforce_is_an_error_at_its_place() {
+    let refused: Vec<_> = coverage(&manifest::parse(EVERY_LIMIT).unwrap())
+        .into_iter()
+        .filter(|term| term.coverage == Coverage::Refused)
+        .map(|term| term.path)
+        .collect();
+    let found = findings_on(&dataset(), EVERY_LIMIT);
+    for path in refused {
+        assert!(has(&found, Severity::Error, &path, "does not enforce"), "{path}: {found:#?}");
+    }
+}
+
+#[test]
+fn rows_as_a_whole_and_aggregates_only_exclude_each_other() {
+    let found = findings("actions: [read]", "actions: [download]");
+    assert!(has(&found, Severity::Error, "rules[0].actions", "`aggregate_only` forbids"), "{found:#?}");
 }
 
 #[test]

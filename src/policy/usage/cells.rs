@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use crate::domain::{Action, Columns, Effect, Rule, Window};
+use crate::domain::{Columns, Effect, Rule, Window};
 
 /// Anything.
 pub(super) const ANY: &str = "*";
@@ -69,17 +69,8 @@ pub(super) fn escape(text: &str) -> String {
     out
 }
 
-/// Aggregates are part of reading: whoever may read may aggregate, and what must not be aggregated must not be read.
 fn actions(rule: &Rule) -> String {
-    let mut actions = rule.actions.clone();
-    let (stated, implied) = match rule.effect {
-        Effect::Permit => (Action::Read, Action::Aggregate),
-        Effect::Deny => (Action::Aggregate, Action::Read),
-    };
-    if actions.contains(&stated) {
-        actions.insert(implied);
-    }
-    list(actions.iter().map(|action| action.as_str().to_owned()))
+    list(rule.effective_actions().iter().map(|action| action.as_str().to_owned()))
 }
 
 fn window(window: &Window) -> String {

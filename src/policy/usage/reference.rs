@@ -41,8 +41,10 @@ fn clauses(rule: &Rule, q: &Question<'_>, v: &Vocabulary) -> [(Clause, Option<bo
     let who = &rule.who;
     let action = rule.actions.contains(&q.action)
         || match (rule.effect, q.action) {
-            (Effect::Permit, Action::Aggregate) => rule.actions.contains(&Action::Read),
+            (Effect::Permit, Action::Aggregate) => !rule.actions.is_disjoint(&[Action::Read, Action::Download].into()),
+            (Effect::Permit, Action::Read) => rule.actions.contains(&Action::Download),
             (Effect::Deny, Action::Read) => rule.actions.contains(&Action::Aggregate),
+            (Effect::Deny, Action::Download) => !rule.actions.is_disjoint(&[Action::Aggregate, Action::Read].into()),
             _ => false,
         };
     let in_country = |c: &String| {

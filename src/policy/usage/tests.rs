@@ -183,7 +183,7 @@ fn a_policy_without_rules_denies() {
 }
 
 #[test]
-fn reading_includes_aggregating_and_what_must_not_be_aggregated_must_not_be_read() {
+fn who_may_have_more_of_the_rows_may_have_less_and_who_may_not_have_less_may_not_have_more() {
     let with = |effect, action| {
         let deny = effect == Effect::Deny;
         let mut rules = vec![Rule { actions: [action].into(), ..anyone("r1", effect) }];
@@ -192,11 +192,15 @@ fn reading_includes_aggregating_and_what_must_not_be_aggregated_must_not_be_read
         }
         Action::ALL.map(|action| Asked { action, ..asked() }.decide(&policy(rules.clone())).permit.is_some())
     };
-    // In the order discover, read, aggregate.
-    assert_eq!(with(Effect::Permit, Action::Read), [false, true, true]);
-    assert_eq!(with(Effect::Permit, Action::Aggregate), [false, false, true]);
-    assert_eq!(with(Effect::Deny, Action::Read), [true, false, true]);
-    assert_eq!(with(Effect::Deny, Action::Aggregate), [true, false, false]);
+    // In the order discover, read, aggregate, download.
+    assert_eq!(with(Effect::Permit, Action::Download), [false, true, true, true]);
+    assert_eq!(with(Effect::Permit, Action::Read), [false, true, true, false]);
+    assert_eq!(with(Effect::Permit, Action::Aggregate), [false, false, true, false]);
+    assert_eq!(with(Effect::Permit, Action::Discover), [true, false, false, false]);
+    assert_eq!(with(Effect::Deny, Action::Download), [true, true, true, false]);
+    assert_eq!(with(Effect::Deny, Action::Read), [true, false, true, false]);
+    assert_eq!(with(Effect::Deny, Action::Aggregate), [true, false, false, false]);
+    assert_eq!(with(Effect::Deny, Action::Discover), [false, true, true, true]);
 }
 
 #[test]

@@ -4,79 +4,18 @@
 //! same types are the manifest's, the store's and the API's model. Every term here is enforced or recorded as
 //! a duty (P8); what the hub cannot enforce is not in the model and refused as an unknown field.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::{self, Write as _},
-    str::FromStr,
-};
+mod how;
+mod version;
+
+use std::{collections::BTreeSet, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{DatasetId, Filter, Kind, ParticipantId, PurposeSlug, Role, Timestamp, Value};
-use crate::error::{Error, Reason};
+use super::{DatasetId, Digest, Kind, Name, ParticipantId, PurposeSlug, Role, Timestamp};
+use crate::error::Error;
 
-/// A SHA-256 digest, written `sha256:` and 64 lower-case hex digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Digest(pub [u8; 32]);
-
-impl Digest {
-    /// The digest of `bytes`.
-    pub fn of(bytes: &[u8]) -> Self {
-        let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
-        let mut out = [0; 32];
-        out.copy_from_slice(hash.as_ref());
-        Self(out)
-    }
-
-    /// The 64 hex digits without the prefix.
-    pub fn hex(&self) -> String {
-        self.0.iter().fold(String::with_capacity(64), |mut hex, byte| {
-            // Writing to a string cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
-    }
-}
-
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{}", self.hex())
-    }
-}
-
-impl FromStr for Digest {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let malformed = || Error::invalid("digest", "not `sha256:` followed by 64 lower-case hex digits");
-        let hex = text.strip_prefix("sha256:").unwrap_or(text);
-        let lower_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        if hex.len() != 64 || !hex.bytes().all(lower_hex) {
-            return Err(malformed());
-        }
-        let mut out = [0; 32];
-        for (byte, pair) in out.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
-            let pair = str::from_utf8(pair).map_err(|_| malformed())?;
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| malformed())?;
-        }
-        Ok(Self(out))
-    }
-}
-
-impl TryFrom<String> for Digest {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self, Error> {
-        text.parse()
-    }
-}
-
-impl From<Digest> for String {
-    fn from(digest: Digest) -> Self {
-        digest.to_string()
-    }
-}
+pub use how::{Billionths, Bounds, Delta, Epsilon, How, Interval, Mask, Privacy, Template};
+pub use version::{PolicyState, PolicyVersion};
 
 /// A usage policy as its owner writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,11 +50,13 @@ pub enum Action {
     Read,
     /// Query aggregates of its rows only.
     Aggregate,
+    /// Fetch its permitted rows as a whole.
+    Download,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 3] = [Self::Discover, Self::Read, Self::Aggregate];
+    pub const ALL: [Self; 4] = [Self::Discover, Self::Read, Self::Aggregate, Self::Download];
 
     /// The name used in manifests, the store and rule sets.
     pub const fn as_str(self) -> &'static str {
@@ -123,6 +64,18 @@ impl Action {
             Self::Discover => "discover",
             Self::Read => "read",
             Self::Aggregate => "aggregate",
+            Self::Download => "download",
+        }
+    }
+
+    /// How much of the rows it reveals: who may do one may do what reveals less, and whoever may not do one may not
+    /// do what reveals more. None for what reveals no rows.
+    const fn reach(self) -> Option<u8> {
+        match self {
+            Self::Discover => None,
+            Self::Aggregate => Some(0),
+            Self::Read => Some(1),
+            Self::Download => Some(2),
         }
     }
 }
@@ -132,7 +85,10 @@ impl FromStr for Action {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         Self::ALL.into_iter().find(|action| action.as_str() == text).ok_or_else(|| {
-            Error::invalid("action", format!("`{}` is none of discover, read, aggregate", text.escape_debug()))
+            Error::invalid(
+                "action",
+                format!("`{}` is none of discover, read, aggregate, download", text.escape_debug()),
+            )
         })
     }
 }
@@ -177,7 +133,7 @@ impl LegalBasis {
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     /// Its name within the policy: `[a-z][a-z0-9_]{0,62}`.
-    pub id: super::Name,
+    pub id: Name,
     /// Permit or deny.
     pub effect: Effect,
     /// What may be done; at least one.
@@ -206,6 +162,20 @@ pub struct Rule {
     /// The rule in words.
     #[serde(default, skip_serializing_if = "Text::is_empty")]
     pub text: Text,
+}
+
+impl Rule {
+    /// Every action that the rule is about, the implied ones included: a permit of what reveals more permits what
+    /// reveals less of the rows (download, read, aggregate, in this order), a deny the other way round.
+    pub fn effective_actions(&self) -> BTreeSet<Action> {
+        let reaches: Vec<u8> = self.actions.iter().filter_map(|action| action.reach()).collect();
+        let implied = |action: &Action| match (action.reach(), self.effect) {
+            (None, _) => self.actions.contains(action),
+            (Some(reach), Effect::Permit) => reaches.iter().any(|stated| reach <= *stated),
+            (Some(reach), Effect::Deny) => reaches.iter().any(|stated| reach >= *stated),
+        };
+        Action::ALL.into_iter().filter(implied).collect()
+    }
 }
 
 /// Whom a rule is about: each non-empty set must hold.
@@ -293,86 +263,6 @@ impl Window {
     }
 }
 
-/// How a permitted use is limited; each is enforced by the query engine inside the scan or above it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct How {
-    /// Only rows for which this is true.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub row_filter: Option<Filter>,
-    /// What a column's values are replaced with, wherever it is mentioned.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub masks: BTreeMap<String, Mask>,
-    /// Only aggregates, each over at least this many distinct subjects (rows, without a subject key); at least 2.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub aggregate_only: Option<u32>,
-    /// At most this many rows per answer.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_rows: Option<u64>,
-    /// Only rows of subjects who consented to the purpose, whatever the legal basis of the rule.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub consent_required: bool,
-    /// Refuse callers that use a token without a certificate.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub certificate_required: bool,
-}
-
-impl How {
-    /// True if nothing is limited.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Both limits at once: the stricter of each. Two masks on one column become [`Mask::Null`].
-    #[must_use]
-    pub fn join(&self, floor: &Self) -> Self {
-        let row_filter = match (&self.row_filter, &floor.row_filter) {
-            (Some(a), Some(b)) => Some(Filter::All(vec![a.clone(), b.clone()])),
-            (a, b) => a.clone().or_else(|| b.clone()),
-        };
-        let mut masks = self.masks.clone();
-        for (column, mask) in &floor.masks {
-            masks
-                .entry(column.clone())
-                .and_modify(|own| {
-                    if own != mask {
-                        *own = Mask::Null;
-                    }
-                })
-                .or_insert_with(|| mask.clone());
-        }
-        Self {
-            row_filter,
-            masks,
-            aggregate_only: self.aggregate_only.max(floor.aggregate_only),
-            max_rows: match (self.max_rows, floor.max_rows) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
-            },
-            consent_required: self.consent_required || floor.consent_required,
-            certificate_required: self.certificate_required || floor.certificate_required,
-        }
-    }
-}
-
-/// What replaces the values of a column. A missing value stays missing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Mask {
-    /// No value at all.
-    Null,
-    /// This value.
-    Constant(Value),
-    /// A keyed pseudonym (HMAC-SHA-256, base64url), different for each grantee and purpose. Text columns.
-    Hmac,
-    /// The first characters. Text columns.
-    Prefix(u32),
-    /// The first of January of the year. Date and timestamp columns.
-    Year,
-    /// The largest multiple of this width that is not greater. Integer columns; at least 2.
-    Bucket(i64),
-}
-
 /// What the user must do besides; recorded in the grant and shown, not enforced by the hub (P8).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -421,98 +311,5 @@ impl Policy {
     /// The rule with this id.
     pub fn rule(&self, id: &str) -> Option<&Rule> {
         self.rules.iter().find(|rule| rule.id.as_str() == id)
-    }
-}
-
-/// Where a version of a policy stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PolicyState {
-    /// Being written.
-    Draft,
-    /// In force; new grants can cite it.
-    Published,
-    /// No new grants; the old ones go on.
-    Retired,
-    /// No new grants, and the old ones ended.
-    Revoked,
-}
-
-impl PolicyState {
-    /// The name used in the store.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Draft => "draft",
-            Self::Published => "published",
-            Self::Retired => "retired",
-            Self::Revoked => "revoked",
-        }
-    }
-}
-
-impl FromStr for PolicyState {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        [Self::Draft, Self::Published, Self::Retired, Self::Revoked]
-            .into_iter()
-            .find(|state| state.as_str() == text)
-            .ok_or_else(|| Error::invalid("policy state", text.escape_debug()))
-    }
-}
-
-/// A policy in the store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PolicyVersion {
-    /// The document.
-    pub policy: Policy,
-    /// Its digest.
-    pub digest: Digest,
-    /// Counts from 1 within the dataset.
-    pub version: i64,
-    /// Where it stands.
-    pub state: PolicyState,
-    /// When the draft was made.
-    pub created_at: Timestamp,
-    /// When it was published.
-    pub published_at: Option<Timestamp>,
-    /// Grows with each change; the etag is made from it.
-    pub revision: i64,
-}
-
-impl PolicyVersion {
-    /// Comes into force.
-    pub fn publish(mut self, now: Timestamp) -> Result<Self, Error> {
-        if self.state != PolicyState::Draft {
-            return Err(self.conflict("draft"));
-        }
-        self.state = PolicyState::Published;
-        self.published_at = Some(now);
-        Ok(self)
-    }
-
-    /// Takes no new grants any more.
-    pub fn retire(mut self) -> Result<Self, Error> {
-        if self.state != PolicyState::Published {
-            return Err(self.conflict("published"));
-        }
-        self.state = PolicyState::Retired;
-        Ok(self)
-    }
-
-    /// Ends the grants that cite it, too.
-    pub fn revoke(mut self) -> Result<Self, Error> {
-        if !matches!(self.state, PolicyState::Published | PolicyState::Retired) {
-            return Err(self.conflict("published or retired"));
-        }
-        self.state = PolicyState::Revoked;
-        Ok(self)
-    }
-
-    fn conflict(&self, wanted: &str) -> Error {
-        Error::new(Reason::StateConflict)
-            .with("object", format!("policy {} of `{}`", self.version, self.policy.dataset))
-            .with("state", self.state.as_str())
-            .with("wanted", wanted)
     }
 }
