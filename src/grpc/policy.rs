@@ -202,7 +202,7 @@ messages! {
         Accreditation => Accreditation, Role => Role, Columns => Columns, Purpose => Purpose, Validity => Validity,
     }
     /// Weights of findings.
-    severity_message Severity => pb::FindingSeverity { Error => Error, Warning => Warning }
+    severity_message Severity => pb::FindingSeverity { Error => Error, Warning => Warning, Info => Info }
     /// What becomes of terms.
     covered_message Coverage => pb::Coverage { Enforced => Enforced, Duty => Duty, Refused => Refused }
 }

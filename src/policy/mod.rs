@@ -5,8 +5,10 @@
 //! engine that fails denies. Only this layer knows casbin; it knows no store, no transport and no clock.
 //! `policies/` holds the models, role templates, vocabulary, policy templates and charter that it embeds.
 
+mod analysis;
 pub mod assets;
 pub mod check;
+pub mod diff;
 pub mod explain;
 mod hub;
 pub mod manifest;
@@ -16,7 +18,9 @@ pub mod vocabulary;
 use casbin::{CoreApi, DefaultModel, Enforcer};
 use futures::FutureExt;
 
-pub use check::{Coverage, Covered, Finding, Severity, check, coverage};
+pub use analysis::Surroundings;
+pub use check::{Coverage, Covered, Finding, Severity, check, check_among, coverage};
+pub use diff::{Difference, DifferenceKind, diff};
 pub use hub::{Act, Domain, Family, HubPolicy, Membership, Permit};
 pub use usage::{Attributes, CompiledPolicy, Question, UsagePolicies, decide};
 

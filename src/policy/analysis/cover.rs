@@ -54,11 +54,6 @@ impl Cover {
         Some(Self { pieces, classes })
     }
 
-    /// The boxes.
-    pub(super) fn pieces(&self) -> &[Piece] {
-        &self.pieces
-    }
-
     /// Whether the boxes of `by` cover `cell`; takes from `budget` what it costs.
     pub(super) fn covers(&self, cell: &Cell, by: Pieces, budget: &mut u64) -> Verdict {
         let touching = by.iter().filter(|piece| {
@@ -77,7 +72,8 @@ impl Cover {
     /// Whether the columns of `cell` are covered where exactly these boxes hold everything else.
     fn columns_covered(&self, cell: &Cell, by: &Pieces) -> bool {
         let denied = by.iter().filter(|piece| self.pieces[*piece].denies);
-        let left = denied.fold(cell.dims[COLUMN].clone(), |left, piece| left.less(&self.pieces[piece].cell.dims[COLUMN]));
+        let left =
+            denied.fold(cell.dims[COLUMN].clone(), |left, piece| left.less(&self.pieces[piece].cell.dims[COLUMN]));
         let mut permits = by.iter().filter(|piece| !self.pieces[*piece].denies);
         left.is_empty() || permits.any(|piece| left.is_subset(&self.pieces[piece].cell.dims[COLUMN]))
     }

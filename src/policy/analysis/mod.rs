@@ -146,8 +146,7 @@ impl Analyst<'_> {
 
     /// Those of `by` without which the boxes would not be covered, as far as they are few enough to try.
     fn needed(&mut self, cells: &[Cell], by: &[usize], always: &[usize]) -> Vec<usize> {
-        let mut needed: Vec<usize> =
-            by.iter().copied().filter(|rule| self.touches(*rule, cells)).collect();
+        let mut needed: Vec<usize> = by.iter().copied().filter(|rule| self.touches(*rule, cells)).collect();
         if needed.len() > MOST_NAMED {
             return needed;
         }

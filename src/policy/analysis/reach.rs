@@ -50,11 +50,12 @@ impl Analyst<'_> {
     /// Terms of a permit that lead nowhere although the permit as a whole does not.
     fn dead_parts(&mut self, index: usize, cells: &[Cell], denies: &[usize]) {
         let rule = self.rule(index).clone();
-        let actions = rule.actions.iter().map(|action| (action.to_string(), self.space.actions(&[*action])));
+        let actions = rule.actions.iter().map(|action| (action.as_str().to_owned(), self.space.actions(&[*action])));
         let actions: Vec<(String, Bits)> = actions.collect();
-        let purposes = rule.purposes.iter().map(|slug| {
-            (slug.to_string(), self.space.purposes_below(&BTreeSet::from([slug.clone()])))
-        });
+        let purposes = rule
+            .purposes
+            .iter()
+            .map(|slug| (slug.to_string(), self.space.purposes_below(&BTreeSet::from([slug.clone()]))));
         let purposes: Vec<(String, Bits)> = purposes.collect();
         let columns: Vec<(String, Bits)> = match &rule.columns {
             Columns::All => Vec::new(),
@@ -91,18 +92,9 @@ impl Analyst<'_> {
         }
     }
 
-    /// Where a deny takes part of a permit, and denies that take nothing.
+    /// Where a deny takes part of a permit.
     pub(super) fn conflicts(&mut self) {
         let (permits, denies) = (self.rules(Effect::Permit), self.rules(Effect::Deny));
-        for deny in &denies {
-            if !permits.iter().any(|permit| self.touches(*deny, &self.cells[*permit])) {
-                self.say(
-                    Severity::Info,
-                    format!("rules[{deny}]"),
-                    text("takes nothing away: no rule permits what it denies", "n'ôte rien : aucune règle ne permet ce qu'elle interdit"),
-                );
-            }
-        }
         for permit in permits {
             let mut told = 0;
             for deny in &denies {

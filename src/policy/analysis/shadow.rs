@@ -45,7 +45,9 @@ impl Analyst<'_> {
                 format!("rules[{index}]"),
                 text(
                     format!("adds nothing: {names} permits the same on terms that are no stricter"),
-                    format!("n'ajoute rien : {names} permet la même chose à des conditions qui ne sont pas plus strictes"),
+                    format!(
+                        "n'ajoute rien : {names} permet la même chose à des conditions qui ne sont pas plus strictes"
+                    ),
                 ),
             );
         }
@@ -111,13 +113,11 @@ impl Analyst<'_> {
             }
             let reads = rule.effective_actions().contains(&Action::Read);
             let before = permits.iter().copied().filter(|other| {
-                let earlier = self.rule(*other);
-                let first = if reads || !earlier.effective_actions().contains(&Action::Read) {
-                    *other < index
-                } else {
-                    *other != index
-                };
-                first && self.fares_no_worse(*other, &rule.columns, &denies)
+                let stopped = denies.iter().any(|deny| self.touches(*deny, &self.cells[*other]));
+                let gives_rows = self.rule(*other).effective_actions().contains(&Action::Read);
+                // Rows come first wherever their rule stands, but for a deny that leaves the aggregates.
+                let later = *other > index && !reads && gives_rows && !stopped;
+                later || *other < index && (!stopped || self.has_fewer_columns(*other, &rule.columns))
             });
             let before: Vec<usize> = before.collect();
             // Rows are asked for first: whoever gets them never comes to the aggregates.
@@ -140,9 +140,8 @@ impl Analyst<'_> {
         self.cover = exact;
     }
 
-    /// Whether each deny that stops a rule also stops one with these columns.
-    fn fares_no_worse(&self, rule: usize, columns: &Columns, denies: &[usize]) -> bool {
-        let within = |rule: &Rule| self.space.columns_of(&rule.columns).is_subset(&self.space.columns_of(columns));
-        within(self.rule(rule)) || !denies.iter().any(|deny| self.touches(*deny, &self.cells[rule]))
+    /// Whether a rule has no column but these, so that each deny that stops it also stops one with these.
+    fn has_fewer_columns(&self, rule: usize, columns: &Columns) -> bool {
+        self.space.columns_of(&self.rule(rule).columns).is_subset(&self.space.columns_of(columns))
     }
 }

@@ -5,7 +5,7 @@ use super::{
     space::{ACCREDITATION, COUNTRY, Cell, KIND, ORGANISATION, ROLE, SECTOR, Space},
 };
 use crate::{
-    domain::{Kind, Role},
+    domain::{Kind, ParticipantId, Role},
     policy::{
         check::Severity,
         diff::words::{quoted, text},
@@ -24,7 +24,7 @@ impl Analyst<'_> {
             if rule.who.is_anyone() || self.cells[index].is_empty() {
                 continue;
             }
-            let registered = |id| participants.iter().any(|one| one.participant == *id);
+            let registered = |id: &ParticipantId| participants.iter().any(|one| one.participant == *id);
             let unknown: Vec<_> = rule.who.organisations.iter().filter(|id| !registered(*id)).collect();
             let all_unknown = !unknown.is_empty() && unknown.len() == rule.who.organisations.len();
             let fits = others.iter().any(|one| self.cells[index].iter().any(|cell| self.space.holds(cell, one)));

@@ -5,6 +5,7 @@
 //! policy denies. On what terms is compared rule by rule, under the same id, and between a rule that is new or gone
 //! and those that permit the same uses.
 
+mod limits;
 mod region;
 mod terms;
 #[cfg(test)]
@@ -15,7 +16,10 @@ use std::collections::BTreeSet;
 
 pub use self::terms::{Direction, TermChange, Terms, compare};
 use self::{region::effective, words::text};
-use super::analysis::space::{Cell, Space};
+use super::analysis::{
+    Bits,
+    space::{ACTION, Cell, Space},
+};
 use crate::domain::{Column, Effect, Name, Policy, Rule, Text, Vocabulary};
 
 /// What sort of difference it is.
@@ -46,8 +50,8 @@ pub struct Difference {
     pub text: Text,
 }
 
-/// Most sentences about what one rule gives or takes.
-const MOST_SENTENCES: usize = 12;
+/// Most sentences about parts of what one rule gives or takes; more are told together, with what is excepted.
+const MOST_SENTENCES: usize = 4;
 
 /// Everything that differs from `old` to `new`: what is lost, what is gained, then terms, in the order of the rules.
 /// Nothing differs if both have one digest.
@@ -107,21 +111,42 @@ impl Differ<'_> {
                 continue;
             };
             let beyond = region::merged(beyond);
-            let verb = match kind {
-                DifferenceKind::Lost => text("can no longer", "ne peuvent plus"),
-                _ => text("can now", "peuvent désormais"),
+            let gained = kind == DifferenceKind::Gained;
+            let told = if beyond.len() > MOST_SENTENCES {
+                self.together(rule, &beyond, less, more, gained)
+            } else {
+                beyond.iter().map(|cell| words::sentence(&self.space, cell, gained)).collect()
             };
-            for cell in beyond.iter().take(MOST_SENTENCES) {
-                let said = words::sentence(&self.space, cell, &verb);
-                self.add(kind, Some(&rule.id), &path, said);
-            }
-            if let Some(more) = beyond.len().checked_sub(MOST_SENTENCES).filter(|more| *more > 0) {
-                let said = text(format!("and {more} more parts of `{}`", rule.id), format!("et {more} autres parts de `{}`", rule.id));
+            for said in told {
                 self.add(kind, Some(&rule.id), &path, said);
             }
             // What one rule gives, another does not give again.
             known.extend(beyond);
         }
+    }
+
+    /// What a rule gives or takes in many parts, as a whole: action by action, except for what other rules say.
+    fn together(&self, rule: &Rule, beyond: &[Cell], less: &Policy, more: &Policy, gained: bool) -> Vec<Text> {
+        let denies = more.rules.iter().filter(|rule| rule.effect == Effect::Deny);
+        let others: Vec<&Rule> = permits(less).chain(denies).collect();
+        let mut whole = Vec::new();
+        let mut said = Vec::new();
+        for cell in self.space.cells(rule) {
+            let actions = cell.dims[ACTION].iter().map(|atom| Bits::of(self.space.sizes()[ACTION], [atom]));
+            let parts = actions.map(|action| cell.within(ACTION, &action));
+            for part in parts.filter(|part| beyond.iter().any(|one| one.intersects(part))) {
+                let meets = |other: &Rule| self.space.cells(other).iter().any(|cell| cell.intersects(&part));
+                let (permits, denies): (Vec<&Rule>, Vec<&Rule>) =
+                    others.iter().copied().filter(|other| meets(other)).partition(|rule| rule.effect == Effect::Permit);
+                if permits.is_empty() && denies.is_empty() {
+                    whole.push(part);
+                } else {
+                    let sentence = words::sentence(&self.space, &part, gained);
+                    said.push(words::except(sentence, &permits, &denies, gained));
+                }
+            }
+        }
+        region::merged(whole).iter().map(|cell| words::sentence(&self.space, cell, gained)).chain(said).collect()
     }
 
     /// Denies that are new or gone.
@@ -181,7 +206,8 @@ impl Differ<'_> {
         let ids = |policy: &Policy| permits(policy).map(|rule| rule.id.clone()).collect::<BTreeSet<Name>>();
         let (before, after) = (ids(old), ids(new));
         for (index, rule) in new.rules.iter().enumerate().filter(|(_, rule)| rule.effect == Effect::Permit) {
-            for from in permits(old).filter(|from| from.id != rule.id && self.overlap(from, rule)) {
+            let others = permits(old).filter(|from| from.id != rule.id && self.overlap(from, rule));
+            for from in others.collect::<Vec<_>>() {
                 let (gone, fresh) = (!after.contains(&from.id), !before.contains(&rule.id));
                 if !gone && !fresh {
                     continue;
@@ -190,7 +216,8 @@ impl Differ<'_> {
                 for direction in [Direction::Tighter, Direction::Looser, Direction::Other] {
                     // While the old rule stands nobody has to take the new one, and what only an old one gave
                     // may be gone although another old one gives less.
-                    let counts = gone && (fresh || direction == Direction::Tighter) || !gone && direction != Direction::Tighter;
+                    let counts =
+                        gone && (fresh || direction == Direction::Tighter) || !gone && direction != Direction::Tighter;
                     let Some(said) = terms::joined(&changes, direction).filter(|_| counts) else { continue };
                     let said = text(
                         format!("what `{}` permitted, under `{}`: {}", from.id, rule.id, said.en),
@@ -219,7 +246,7 @@ impl Differ<'_> {
 fn uses(space: &Space, rule: &Rule) -> Vec<Cell> {
     let looks = space.actions(&[crate::domain::Action::Discover]);
     let mut cells = space.cells(rule);
-    cells.retain(|cell| !cell.dims[super::analysis::space::ACTION].is_subset(&looks));
+    cells.retain(|cell| !cell.dims[ACTION].is_subset(&looks));
     cells
 }
 

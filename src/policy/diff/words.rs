@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    domain::{Action, Kind, Role, Text, Timestamp},
+    domain::{Action, Kind, Role, Rule, Text, Timestamp},
     policy::analysis::{
         Bits,
         space::{ACCREDITATION, ACTION, COLUMN, COUNTRY, Cell, KIND, ORGANISATION, PURPOSE, ROLE, SECTOR, Space, TIME},
@@ -15,12 +15,20 @@ pub(in crate::policy) fn text(en: impl Into<String>, fr: impl Into<String>) -> T
     Text { fr: fr.into(), en: en.into() }
 }
 
-/// A sentence for what is in the box: `verb` is what its participants can or cannot do.
-pub(super) fn sentence(space: &Space, cell: &Cell, verb: &Text) -> Text {
+/// A sentence for what is in the box: what its participants can do from now on, or can no longer do.
+pub(super) fn sentence(space: &Space, cell: &Cell, gained: bool) -> Text {
     let parts = Parts { space, cell };
     let uses = !cell.dims[ACTION].is_subset(&space.actions(&[Action::Discover]));
     let mut said = parts.who();
-    push(&mut said, &text(format!(" {}", verb.en), format!(" {}", verb.fr)));
+    push(
+        &mut said,
+        &match (gained, parts.is_one()) {
+            (true, true) => text(" can now", " peut désormais"),
+            (true, false) => text(" can now", " peuvent désormais"),
+            (false, true) => text(" can no longer", " ne peut plus"),
+            (false, false) => text(" can no longer", " ne peuvent plus"),
+        },
+    );
     push(&mut said, &parts.actions());
     if uses {
         push(&mut said, &parts.columns());
@@ -28,6 +36,24 @@ pub(super) fn sentence(space: &Space, cell: &Cell, verb: &Text) -> Text {
     }
     if let Some(time) = parts.time() {
         push(&mut said, &time);
+    }
+    said
+}
+
+/// The sentence, except for what these rules say: permits of the other version, denies of the same one.
+pub(super) fn except(sentence: Text, permits: &[&Rule], denies: &[&Rule], gained: bool) -> Text {
+    let names = |rules: &[&Rule]| quoted(rules.iter().map(|rule| &rule.id));
+    let mut said = sentence;
+    if !permits.is_empty() {
+        let names = names(permits);
+        let (en, fr) =
+            if gained { ("permitted already", "permettait déjà") } else { ("still permits", "permet encore") };
+        push(&mut said, &text(format!(", except what {names} {en}"), format!(", sauf ce que {names} {fr}")));
+    }
+    if !denies.is_empty() {
+        let names = names(denies);
+        let (en, fr) = if gained { ("denies", "interdit") } else { ("denied anyway", "interdisait de toute façon") };
+        push(&mut said, &text(format!(", except what {names} {en}"), format!(", sauf ce que {names} {fr}")));
     }
     said
 }
@@ -49,7 +75,10 @@ pub(in crate::policy) fn narrower(space: &Space, cell: &Cell, base: &Cell) -> Te
     }
     if differs(COLUMN) {
         let columns = parts.columns();
-        said.push(text(columns.en.trim_start().trim_start_matches("of "), columns.fr.trim_start().trim_start_matches("de ")));
+        said.push(text(
+            columns.en.trim_start().trim_start_matches("of "),
+            columns.fr.trim_start().trim_start_matches("de "),
+        ));
     }
     if differs(PURPOSE) {
         let purposes = parts.purposes();
@@ -90,10 +119,9 @@ impl Parts<'_> {
 
     fn who(&self) -> Text {
         let mut said = self.participants();
-        for (dim, names, en, fr) in [
-            (SECTOR, &self.space.sectors, "sector", "secteur"),
-            (COUNTRY, &self.space.countries, "country", "pays"),
-        ] {
+        for (dim, names, en, fr) in
+            [(SECTOR, &self.space.sectors, "sector", "secteur"), (COUNTRY, &self.space.countries, "country", "pays")]
+        {
             if let Some((en, fr)) = self.attribute(dim, names, en, fr) {
                 push(&mut said, &text(en, fr));
             }
@@ -101,9 +129,9 @@ impl Parts<'_> {
         let accredited = self.space.accreditations.iter().enumerate();
         for (at, name) in accredited.filter(|(at, _)| !self.is_full(ACCREDITATION + at)) {
             let more = if self.cell.dims[ACCREDITATION + at].contains(1) {
-                text(format!(" accredited `{name}`"), format!(" accrédités `{name}`"))
+                text(format!(" accredited `{name}`"), format!(" avec l'accréditation `{name}`"))
             } else {
-                text(format!(" not accredited `{name}`"), format!(" non accrédités `{name}`"))
+                text(format!(" not accredited `{name}`"), format!(" sans l'accréditation `{name}`"))
             };
             push(&mut said, &more);
         }
@@ -112,30 +140,39 @@ impl Parts<'_> {
             let roles = quoted(roles);
             push(&mut said, &text(format!(" in role {roles}"), format!(" dans le rôle {roles}")));
         }
+        let excepted = self.organisations(false);
+        if self.names_others() && !excepted.is_empty() {
+            push(&mut said, &text(format!(", but not {excepted},"), format!(", mais pas {excepted},")));
+        }
         said
     }
 
-    fn participants(&self) -> Text {
+    /// The participants that are named and are, or are not, inside.
+    fn organisations(&self, inside: bool) -> String {
         let organisations = &self.cell.dims[ORGANISATION];
-        let others = organisations.contains(self.space.organisations.len());
-        let named = |inside: bool| {
-            let all = self.space.organisations.iter().enumerate();
-            quoted(all.filter(|(atom, _)| organisations.contains(*atom) == inside).map(|(_, name)| name))
-        };
+        let all = self.space.organisations.iter().enumerate();
+        quoted(all.filter(|(atom, _)| organisations.contains(*atom) == inside).map(|(_, name)| name))
+    }
+
+    /// Whether participants that no rule names are inside.
+    fn names_others(&self) -> bool {
+        self.cell.dims[ORGANISATION].contains(self.space.organisations.len())
+    }
+
+    fn is_one(&self) -> bool {
+        !self.names_others() && self.cell.dims[ORGANISATION].iter().count() == 1
+    }
+
+    fn participants(&self) -> Text {
         let kinds = self.kinds();
-        if !others {
-            let only = named(true);
-            return match kinds {
-                None => text(only.clone(), only),
-                Some(kinds) => text(format!("{only} ({})", kinds.en), format!("{only} ({})", kinds.fr)),
-            };
+        if self.names_others() {
+            return kinds.unwrap_or_else(|| text("all participants", "tous les participants"));
         }
-        let mut said = kinds.unwrap_or_else(|| text("all participants", "tous les participants"));
-        let excepted = named(false);
-        if !excepted.is_empty() {
-            push(&mut said, &text(format!(" but {excepted}"), format!(" sauf {excepted}")));
+        let only = self.organisations(true);
+        match kinds {
+            None => text(only.clone(), only),
+            Some(kinds) => text(format!("{only} ({})", kinds.en), format!("{only} ({})", kinds.fr)),
         }
-        said
     }
 
     fn kinds(&self) -> Option<Text> {
@@ -209,9 +246,11 @@ impl Parts<'_> {
             all.filter(|(atom, _)| columns.contains(*atom) == inside).map(|(_, name)| name).collect::<Vec<_>>()
         };
         let (inside, outside) = (named(true), named(false));
+        // Every column of the dataset has a name here.
+        let closed = self.space.columns.len() == self.space.sizes()[COLUMN];
         if self.is_full(COLUMN) {
             text(" of every column", " de toutes les colonnes")
-        } else if columns.contains(self.space.columns.len()) || outside.len() < inside.len() / 2 {
+        } else if columns.contains(self.space.columns.len()) || (closed && outside.len() < inside.len() / 2) {
             let names = quoted(outside);
             text(format!(" of every column but {names}"), format!(" de toutes les colonnes sauf {names}"))
         } else if let [one] = inside.as_slice() {
@@ -255,9 +294,8 @@ impl Parts<'_> {
 
     /// The purposes of a set that are below no other one of it.
     fn roots(&self, purposes: &Bits) -> Vec<usize> {
-        let below_another = |atom: usize| {
-            purposes.iter().any(|other| other != atom && self.space.below(other).contains(atom))
-        };
+        let below_another =
+            |atom: usize| purposes.iter().any(|other| other != atom && self.space.below(other).contains(atom));
         purposes.iter().filter(|atom| !below_another(*atom)).collect()
     }
 
@@ -270,7 +308,8 @@ impl Parts<'_> {
         let spans = atoms.chunk_by(|a, b| a + 1 == *b).filter_map(|span| Some((*span.first()?, *span.last()?)));
         let said: Vec<Text> = spans
             .map(|(first, last)| {
-                let (from, until) = (first.checked_sub(1).map(|at| instant(edges[at])), edges.get(last).copied().map(instant));
+                let (from, until) =
+                    (first.checked_sub(1).map(|at| instant(edges[at])), edges.get(last).copied().map(instant));
                 match (from, until) {
                     (Some(from), Some(until)) => {
                         text(format!("from {from} until {until}"), format!("du {from} au {until}"))

@@ -10,7 +10,7 @@ mod clauses;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
-mod reference;
+pub(in crate::policy) mod reference;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -22,6 +22,7 @@ use std::{
     sync::Arc,
 };
 
+pub(in crate::policy) use self::cells::EU;
 use casbin::{CoreApi, DefaultModel, Enforcer, Model, rhai::Dynamic};
 use moka::sync::Cache;
 

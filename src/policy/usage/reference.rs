@@ -6,7 +6,7 @@ use crate::domain::{Action, Clause, Columns, Effect, Name, Policy, Rule, RuleOut
 const EU: &str = "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK";
 
 /// The governing permit and every rule's part.
-pub(super) fn evaluate(policy: &Policy, q: &Question<'_>, v: &Vocabulary) -> (Option<Name>, Vec<RuleTrace>) {
+pub(in crate::policy) fn evaluate(policy: &Policy, q: &Question<'_>, v: &Vocabulary) -> (Option<Name>, Vec<RuleTrace>) {
     let trace: Vec<_> = policy.rules.iter().map(|rule| outcome(rule, q, v)).collect();
     if trace.iter().any(|t| t.outcome == RuleOutcome::Denies) {
         return (None, trace);
