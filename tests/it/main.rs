@@ -10,4 +10,6 @@ mod policies;
 mod promises;
 mod scenarios;
 mod tutorial;
+mod verifiers;
+mod verify_by_hand;
 mod world;

@@ -20,16 +20,17 @@ const BOUND: &str = "120";
 const SHOWN: usize = 60;
 
 #[derive(Debug, PartialEq, Eq)]
-struct Block {
+pub(crate) struct Block {
     /// Line of its first command in the text, from 1.
-    line: usize,
+    pub(crate) line: usize,
     /// What standard error must have, if it must be refused.
     refused: Option<String>,
-    commands: String,
+    /// What a reader types.
+    pub(crate) commands: String,
 }
 
 /// The blocks to run. Whatever else is fenced is for reading.
-fn blocks(text: &str) -> Vec<Block> {
+pub(crate) fn blocks(text: &str) -> Vec<Block> {
     let mut found = Vec::new();
     let mut lines = text.lines().enumerate();
     while let Some((index, fence)) = lines.next() {
@@ -52,7 +53,7 @@ fn blocks(text: &str) -> Vec<Block> {
 }
 
 /// One script of all blocks. However it ends, what it started in the background is ended and waited for.
-fn script(blocks: &[Block]) -> String {
+pub(crate) fn script(blocks: &[Block]) -> String {
     let mut script = "set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT\n".to_owned();
     for Block { line, refused, commands } in blocks {
         writeln!(script, "echo '### line {line}'").unwrap();
@@ -72,7 +73,7 @@ fn script(blocks: &[Block]) -> String {
 }
 
 /// Runs the script in `folder`; the end of its log if it failed.
-fn run(script: &str, folder: &Path) -> Result<String, String> {
+pub(crate) fn run(script: &str, folder: &Path) -> Result<String, String> {
     let (file, log) = (folder.join("tutorial.sh"), folder.join("tutorial.log"));
     fs::write(&file, script).unwrap();
     let binaries = Path::new(env!("CARGO_BIN_EXE_odh")).parent().unwrap();

@@ -3,7 +3,7 @@
 mod p10_decisions_cost_the_same_in_a_large_hub;
 mod p1_no_answer_without_a_durable_record;
 mod p2_revocation_is_immediate;
-mod p3_no_acknowledged_write_is_lost;
+pub(crate) mod p3_no_acknowledged_write_is_lost;
 mod p4_tampering_is_found_offline;
 mod p5_no_request_crashes_the_process;
 mod p6_what_a_policy_hides_has_no_effect;

@@ -87,13 +87,19 @@ async fn survive(engine: Engine) {
 }
 
 /// A write that was acknowledged.
-struct Written {
-    id: String,
-    index: u64,
+pub(crate) struct Written {
+    /// Of the dataset that was registered.
+    pub(crate) id: String,
+    /// Of its entry.
+    pub(crate) index: u64,
 }
 
 /// Writes from all sides, kills the hub in the middle, and gives what was acknowledged and what is unknown.
-async fn write_until_killed(steward: &Steward, round: usize, hub: HubProcess) -> (Vec<Written>, Vec<String>) {
+pub(crate) async fn write_until_killed(
+    steward: &Steward,
+    round: usize,
+    hub: HubProcess,
+) -> (Vec<Written>, Vec<String>) {
     let written = Arc::new(Mutex::new(Vec::new()));
     let dead = Arc::new(AtomicBool::new(false));
     let mut writers = tokio::task::JoinSet::new();

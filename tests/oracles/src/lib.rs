@@ -1,0 +1,1 @@
+//! Nothing: each file of `tests/` holds one part of the hub against implementations that others wrote.
