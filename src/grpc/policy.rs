@@ -8,7 +8,7 @@ use super::{
     idempotency::Change,
     names,
     pb::{self, decision::Outcome, policy_service_server::PolicyService},
-    policy_document as document, status,
+    policy_document as document, policy_foresight as foresight, status,
 };
 use crate::{
     domain::{
@@ -143,6 +143,19 @@ impl PolicyService for Api {
         call.answer(run).await
     }
 
+    async fn compare_policies(
+        &self,
+        request: Request<pb::ComparePoliciesRequest>,
+    ) -> Result<Response<pb::ComparePoliciesResponse>, Status> {
+        let (call, asked) = Call::split(request)?;
+        let run = async {
+            let (old, new) = (foresight::choice("old", asked.old)?, foresight::choice("new", asked.new)?);
+            let compared = call.services().compare_policies(call.caller()?, old, new).await?;
+            Ok(foresight::comparison_message(compared))
+        };
+        call.answer(run).await
+    }
+
     async fn explain_decision(
         &self,
         request: Request<pb::ExplainDecisionRequest>,
@@ -226,7 +239,7 @@ fn version_message(version: PolicyVersion) -> pb::PolicyVersion {
 }
 
 /// `rules[0].how.masks.age` as a JSON Pointer: `/rules/0/how/masks/age`.
-fn pointer(path: &str) -> String {
+pub(super) fn pointer(path: &str) -> String {
     format!("/{}", path.replace('[', "/").replace(']', "").replace('.', "/"))
 }
 

@@ -6,6 +6,7 @@
 mod access;
 mod audit;
 mod catalog;
+mod compare;
 mod consent;
 mod denial;
 mod grant;
@@ -23,6 +24,7 @@ pub use self::{
     access::{Approval, GrantedAccess, NewAccessRequest},
     audit::{EntryFilter, ExportHead},
     catalog::{CatalogPage, DatasetChange, NewDataset, Upload},
+    compare::{Comparison, PolicyChoice},
     consent::ConsentImport,
     denial::{Denied, Strangers},
     idempotency::RequestKey,

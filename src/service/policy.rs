@@ -8,7 +8,7 @@ use crate::{
         Policy, PolicyState, PolicyVersion, Purpose, PurposeSlug,
     },
     error::{Error, Reason, Result},
-    policy::{self as engine, Act, Attributes, Covered, Family, Finding, Severity},
+    policy::{self as engine, Act, Attributes, Covered, Family, Finding, Severity, Surroundings},
     query::check_how,
     store::{access, dataset, policy},
 };
@@ -59,14 +59,16 @@ impl Services {
             .await
             .map_err(|e| Self::hide(e, caller, id))?;
         let dataset = self.dataset(caller, id).await?;
-        Ok(self.check(policy, &dataset))
+        self.check(policy, &dataset).await
     }
 
-    fn check(&self, policy: &Policy, dataset: &Dataset) -> PolicyCheck {
-        PolicyCheck {
-            findings: engine::check(policy, dataset, &self.inner.vocabulary),
+    async fn check(&self, policy: &Policy, dataset: &Dataset) -> Result<PolicyCheck> {
+        let participants = self.participants_as_asked().await?;
+        let around = Surroundings { participants: Some(&participants), now: Some(self.now()) };
+        Ok(PolicyCheck {
+            findings: engine::check_among(policy, dataset, &self.inner.vocabulary, &around),
             coverage: engine::coverage(policy),
-        }
+        })
     }
 
     /// Keeps a draft. It may still have errors: publication refuses them.
@@ -81,7 +83,7 @@ impl Services {
             .await
             .map_err(|e| Self::hide(e, caller, &id))?;
         let dataset = self.dataset(caller, &id).await?;
-        let check = self.check(&policy, &dataset);
+        let check = self.check(&policy, &dataset).await?;
         let now = self.now();
         let digest = policy.digest();
         let entry = EntryDraft::by(EntryKind::PolicyCreated, caller).about(&id).fact("policy", digest.to_string());
@@ -147,9 +149,8 @@ impl Services {
             .map_err(|e| Self::hide(e, caller, id))?;
         let draft = self.policy(caller, id, Some(version)).await?;
         let dataset = self.dataset(caller, id).await?;
-        if let Some(finding) =
-            self.check(&draft.policy, &dataset).findings.iter().find(|f| f.severity == Severity::Error)
-        {
+        let check = self.check(&draft.policy, &dataset).await?;
+        if let Some(finding) = check.findings.iter().find(|finding| finding.severity == Severity::Error) {
             return Err(Error::new(Reason::PolicyInvalid)
                 .with("path", &finding.path)
                 .with("detail", &finding.message_en));

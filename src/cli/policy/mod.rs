@@ -1,5 +1,6 @@
 //! `odh policy`: usage policies as manifests, their versions, and what they decide.
 
+mod diff;
 mod show;
 
 use std::path::PathBuf;
@@ -82,6 +83,13 @@ enum Command {
         dataset: String,
         #[command(flatten)]
         list: ListArgs,
+    },
+    /// Tell what changes from one policy to another: who gains or loses what, limits and duties.
+    Diff {
+        /// The older one: a manifest, OWNER.DATASET@VERSION, or OWNER.DATASET for the one in force.
+        old: String,
+        /// The newer one, likewise.
+        new: String,
     },
     /// Stop a policy from taking new grants. For a steward of the owner.
     Retire {
@@ -171,6 +179,7 @@ pub async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
             let response = client.policies().revoke_policy(request).await?.into_inner();
             session.out.changed(&response, response.policy_version.as_ref(), COLUMNS, response.receipt.as_ref())
         }
+        Command::Diff { old, new } => diff::run(&old, &new, session).await,
         Command::Purposes => purposes(session).await,
         Command::Explain { dataset, action, purpose, columns, participant } => {
             let request = pb::ExplainDecisionRequest {

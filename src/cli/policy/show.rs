@@ -132,7 +132,7 @@ pub(super) fn decision(decision: &pb::Decision, session: &mut Session<'_>) -> Re
 }
 
 /// The text in the user's language.
-fn text(text: Option<&pb::LocalizedText>, lang: Lang) -> String {
+pub(super) fn text(text: Option<&pb::LocalizedText>, lang: Lang) -> String {
     text.map(|text| lang.pick(&text.en, &text.fr).to_owned()).unwrap_or_default()
 }
 

@@ -11,7 +11,7 @@ use super::{
     space::{COLUMN, Cell},
 };
 use crate::{
-    domain::{Access, Action, Columns, Effect, Rule},
+    domain::{Access, Action, Columns, Effect},
     policy::{
         check::Severity,
         diff::{Terms, words::text},

@@ -91,7 +91,7 @@ impl Space {
         let organisations: Vec<ParticipantId> = organisations.into_iter().collect();
         let sectors = named(|rule| &rule.who.sectors);
         let accreditations = named(|rule| &rule.who.accreditations);
-        let countries: BTreeSet<String> = rules().flat_map(|rule| countries_of(rule)).collect();
+        let countries: BTreeSet<String> = rules().flat_map(countries_of).collect();
         let countries: Vec<String> = countries.into_iter().collect();
         let purposes: Vec<PurposeSlug> = vocabulary.purposes().map(|purpose| purpose.slug.clone()).collect();
         let below = purposes.iter().map(|general| {

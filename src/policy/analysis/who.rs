@@ -25,7 +25,7 @@ impl Analyst<'_> {
                 continue;
             }
             let registered = |id: &ParticipantId| participants.iter().any(|one| one.participant == *id);
-            let unknown: Vec<_> = rule.who.organisations.iter().filter(|id| !registered(*id)).collect();
+            let unknown: Vec<_> = rule.who.organisations.iter().filter(|id| !registered(id)).collect();
             let all_unknown = !unknown.is_empty() && unknown.len() == rule.who.organisations.len();
             let fits = others.iter().any(|one| self.cells[index].iter().any(|cell| self.space.holds(cell, one)));
             if !unknown.is_empty() {

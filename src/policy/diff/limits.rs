@@ -80,7 +80,7 @@ impl Changes {
         let Text { en, fr } = what;
         match (old, new) {
             (false, true) => {
-                self.add(path, Direction::Tighter, format!("now asks for {en}"), format!("exige désormais {fr}"))
+                self.add(path, Direction::Tighter, format!("now asks for {en}"), format!("exige désormais {fr}"));
             }
             (true, false) => {
                 self.add(path, Direction::Looser, format!("no longer asks for {en}"), format!("n'exige plus {fr}"));
@@ -113,7 +113,7 @@ impl Changes {
         let Text { en, fr } = what;
         match (old, new) {
             (None, Some(new)) => {
-                self.add(path, Direction::Tighter, format!("at most {new} {en}"), format!("au plus {new} {fr}"))
+                self.add(path, Direction::Tighter, format!("at most {new} {en}"), format!("au plus {new} {fr}"));
             }
             (Some(old), None) => self.add(
                 path,

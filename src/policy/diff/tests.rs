@@ -16,7 +16,7 @@ use crate::{
 
 static VOCABULARY: LazyLock<Vocabulary> = LazyLock::new(|| vocabulary::load().unwrap());
 
-const OLD: &str = r#"
+const OLD: &str = r"
 dataset: chu.stays
 rules:
   - {id: visible, effect: permit, actions: [discover]}
@@ -36,9 +36,9 @@ rules:
     duties: [no_reidentification, delete_after_days: 365]
   - {id: partner, effect: permit, actions: [read], who: {organisations: [irit]}, legal_basis: contract}
 floor: {aggregate_only: 5}
-"#;
+";
 
-const NEW: &str = r#"
+const NEW: &str = r"
 dataset: chu.stays
 rules:
   - {id: visible, effect: permit, actions: [discover]}
@@ -60,14 +60,15 @@ rules:
     text: {fr: Recherche, en: Research}
   - {id: no_marketing, effect: deny, actions: [aggregate], purposes: [marketing, commercial_research]}
 floor: {aggregate_only: 5}
-"#;
+";
 
 fn told(old: &str, new: &str) -> Vec<Difference> {
     diff(&manifest::parse(old).unwrap(), &manifest::parse(new).unwrap(), None, &VOCABULARY)
 }
 
 fn lines(differences: &[Difference], of: fn(&Text) -> &String) -> String {
-    differences.iter().map(|one| format!("{:?} {}: {}\n", one.kind, one.path, of(&one.text))).collect()
+    let lines = differences.iter().map(|one| format!("{:?} {}: {}", one.kind, one.path, of(&one.text)));
+    lines.chain([String::new()]).collect::<Vec<_>>().join("\n")
 }
 
 #[test]

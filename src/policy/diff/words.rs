@@ -241,11 +241,11 @@ impl Parts<'_> {
 
     fn columns(&self) -> Text {
         let columns = &self.cell.dims[COLUMN];
-        let named = |inside: bool| {
+        let columns_of = |inside: bool| {
             let all = self.space.columns.iter().enumerate();
             all.filter(|(atom, _)| columns.contains(*atom) == inside).map(|(_, name)| name).collect::<Vec<_>>()
         };
-        let (inside, outside) = (named(true), named(false));
+        let (inside, outside) = (columns_of(true), columns_of(false));
         // Every column of the dataset has a name here.
         let closed = self.space.columns.len() == self.space.sizes()[COLUMN];
         if self.is_full(COLUMN) {
