@@ -23,6 +23,8 @@ pub enum Code {
     DeadlineExceeded,
     Unavailable,
     Internal,
+    Cancelled,
+    Unimplemented,
 }
 
 /// Declares [`Reason`] with everything that hangs on one: code, stable name and both texts.
@@ -94,6 +96,9 @@ reasons! {
     Overloaded "OVERLOADED" ResourceExhausted "too many calls at once: try again later" "trop d'appels à la fois : réessayez plus tard";
     Unavailable "UNAVAILABLE" Unavailable "the hub is not ready for this now: try again" "le hub n'est pas prêt pour l'instant : réessayez";
     Internal "INTERNAL" Internal "an internal error occurred; quote incident {incident} to the operator" "une erreur interne est survenue ; citez l'incident {incident} à l'opérateur";
+    PurposeRequired "PURPOSE_REQUIRED" InvalidArgument "name the purpose of this query, as the catalog or in the header `x-odh-purpose`; your grants are for: {purposes}" "indiquez la finalité de cette requête, comme catalogue ou dans l'en-tête `x-odh-purpose` ; vos accords portent sur : {purposes}";
+    QueryCancelled "QUERY_CANCELLED" Cancelled "the query was cancelled by its caller" "la requête a été annulée par son appelant";
+    Unimplemented "UNIMPLEMENTED" Unimplemented "this hub does not do this: {what}" "ce hub ne fait pas cela : {what}";
 }
 
 /// A refusal or failure, ready for any transport.

@@ -10,6 +10,7 @@ use http::{HeaderMap, header, request::Parts};
 use tonic::{Request, Response, Status};
 
 use super::{
+    flight,
     page_token::PageTokens,
     status::{self, Language},
 };
@@ -70,7 +71,13 @@ impl Call {
         if OPEN.contains(&self.method()) {
             return Ok(self);
         }
-        let bearer = bearer(&parts.headers)?;
+        let password;
+        let bearer = if self.method() == flight::HANDSHAKE {
+            password = flight::credential(&parts.headers)?;
+            password.as_deref()
+        } else {
+            bearer(&parts.headers)?
+        };
         let certificate = parts.extensions.get::<ConnectInfo>().and_then(|info| info.peer_certificate.clone());
         let caller = self.services().identify(certificate.as_deref(), bearer).await?;
         let identity = Identity { caller, certificate, token_expires: bearer.and_then(expiry) };
@@ -157,7 +164,7 @@ impl Call {
 }
 
 /// The access token of `authorization: Bearer ...` (RFC 6750 section 2.1); anything else there is refused.
-fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
+pub(super) fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
     let refused = || Error::new(Reason::Unauthenticated);
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Ok(None) };
@@ -165,11 +172,16 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
         return Err(refused());
     }
     let (scheme, token) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or_else(refused)?;
-    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
-    if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() || !token.bytes().all(is_token) {
+    if !scheme.eq_ignore_ascii_case("bearer") || !is_token(token) {
         return Err(refused());
     }
     Ok(Some(token))
+}
+
+/// Whether a text has the form of a bearer token: `b64token` of RFC 6750.
+pub(super) fn is_token(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
+    !text.is_empty() && text.bytes().all(allowed)
 }
 
 /// When a token ends that has been verified already: the claim `exp` of its payload.

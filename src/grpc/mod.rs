@@ -12,6 +12,7 @@ mod consent;
 mod convert;
 mod deadline;
 mod filter;
+mod flight;
 mod gate;
 mod idempotency;
 mod names;
@@ -99,6 +100,7 @@ pub async fn routes(services: Services, limits: &Limits, metrics: Arc<Metrics>) 
         .add_service(limited!(ConsentServiceServer, consent::Api))
         .add_service(limited!(QueryServiceServer, query::Api))
         .add_service(limited!(AuditServiceServer, audit::Api))
+        .add_service(flight::server(most))
         .add_service(health)
         .add_service(reflection().build_v1().map_err(Error::internal)?)
         .add_service(reflection().build_v1alpha().map_err(Error::internal)?);
@@ -107,10 +109,10 @@ pub async fn routes(services: Services, limits: &Limits, metrics: Arc<Metrics>) 
     Ok((routes.prepare(), Health(reporter)))
 }
 
-/// The path of each method of the API, `/package.Service/Method`, for the labels of metrics.
+/// The path of each method of the API and of Flight, `/package.Service/Method`, for the labels of metrics.
 pub fn paths() -> Vec<String> {
     let descriptors = prost_types::FileDescriptorSet::decode(pb::FILE_DESCRIPTOR_SET).unwrap_or_default();
-    let mut found = Vec::new();
+    let mut found: Vec<String> = flight::METHODS.map(|method| format!("/{}/{method}", flight::SERVICE)).to_vec();
     for file in &descriptors.file {
         for service in &file.service {
             for method in &service.method {
@@ -140,6 +142,6 @@ mod tests {
         assert!(paths.contains(&"/occitanie.datahub.v1.QueryService/Execute".to_owned()));
         let distinct: std::collections::BTreeSet<_> = paths.iter().collect();
         assert_eq!(distinct.len(), paths.len());
-        assert_eq!(service_names().len(), 8);
+        assert_eq!(service_names().len(), 9);
     }
 }

@@ -115,6 +115,8 @@ const fn code(code: HubCode) -> Code {
         HubCode::DeadlineExceeded => Code::DeadlineExceeded,
         HubCode::Unavailable => Code::Unavailable,
         HubCode::Internal => Code::Internal,
+        HubCode::Cancelled => Code::Cancelled,
+        HubCode::Unimplemented => Code::Unimplemented,
     }
 }
 

@@ -49,6 +49,22 @@ const MAX_GROUPING_SETS: usize = 64;
 /// Largest product of the argument counts of all concatenations: nested ones multiply the length of their input.
 const MAX_CONCAT: usize = 64;
 
+/// What the text of a query may hold at most, for those who tell clients.
+#[derive(Debug, Clone, Copy)]
+pub struct TextLimits {
+    /// Bytes of the text.
+    pub text_bytes: usize,
+    /// Bytes of one literal.
+    pub literal_bytes: usize,
+    /// Relations, repetitions included.
+    pub relations: usize,
+}
+
+/// The limits of a query's text.
+pub const fn limits() -> TextLimits {
+    TextLimits { text_bytes: MAX_BYTES, literal_bytes: MAX_LITERAL, relations: MAX_RELATIONS }
+}
+
 /// A query whose text is acceptable, with the datasets that it names.
 #[derive(Debug)]
 pub struct Admitted {
@@ -67,10 +83,11 @@ impl Admitted {
     }
 }
 
-/// Admits `sql`; recurses over what it parses, so it wants a big stack.
-pub(super) fn admit(sql: &str) -> Result<Admitted> {
+/// Admits `sql`; recurses over what it parses, so it wants a big stack. Places for parameters are admitted for
+/// finding their types only: a plan that still has one is refused by the guard.
+pub(super) fn admit(sql: &str, places: bool) -> Result<Admitted> {
     let mut query = parse(sql)?;
-    let mut check = Check { concat: 1, grouping_sets: 1, ..Check::default() };
+    let mut check = Check { concat: 1, grouping_sets: 1, places, ..Check::default() };
     if let ControlFlow::Break(error) = query.visit(&mut check) {
         return Err(error);
     }
@@ -173,6 +190,7 @@ struct Check {
     unions: usize,
     concat: usize,
     grouping_sets: usize,
+    places: bool,
 }
 
 impl Check {
@@ -346,6 +364,7 @@ impl Visitor for Check {
 
     fn pre_visit_value(&mut self, value: &ast::ValueWithSpan) -> ControlFlow<Error> {
         match &value.value {
+            ast::Value::Placeholder(_) if self.places => ControlFlow::Continue(()),
             ast::Value::Placeholder(_) => refuse("placeholder", "parameters are not accepted: write the value"),
             ast::Value::Number(digits, _) if digits.len() > MAX_LITERAL => {
                 too_complex("a number is too long".to_owned())

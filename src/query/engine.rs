@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::{
     common::tree_node::TreeNodeRecursion,
     execution::{SessionState, TaskContext},
@@ -23,6 +23,7 @@ use super::{
     dataset::{Compiled, GovernedDataset},
     failure::{failed, of_planning, quote, reject},
     guard, lane,
+    parameters::{Parameterised, plain_type},
     rewrite::{protect, tables_read},
     scan::GovernedScanExec,
     session,
@@ -105,7 +106,27 @@ impl Engine {
             return Err(reject("too_large", format!("the text exceeds {} bytes", admit::MAX_BYTES)));
         }
         let sql = sql.to_owned();
-        lane::run(&self.inner.places, self.inner.config.planning_timeout, move || admit::admit(&sql)).await
+        lane::run(&self.inner.places, self.inner.config.planning_timeout, move || admit::admit(&sql, false)).await
+    }
+
+    /// Reads the text of a statement with parameters, as [`Self::admit`] does; only for [`Self::parameter_types`].
+    pub async fn admit_parameterised(&self, statement: &Parameterised) -> Result<Admitted> {
+        let sql = statement.numbered();
+        lane::run(&self.inner.places, self.inner.config.planning_timeout, move || admit::admit(&sql, true)).await
+    }
+
+    /// The type that each parameter of a statement wants; none where its surroundings do not say.
+    ///
+    /// Looks at the text and the visible schema alone, and decides nothing: what is bound is planned anew.
+    pub async fn parameter_types(
+        &self,
+        admitted: Admitted,
+        datasets: Vec<GovernedDataset>,
+        count: usize,
+    ) -> Result<Vec<Option<DataType>>> {
+        let inner = Arc::clone(&self.inner);
+        let work = move || inner.parameter_types(admitted, &datasets, count);
+        lane::run(&self.inner.places, self.inner.config.planning_timeout, work).await
     }
 
     /// Plans an admitted query over the datasets that it names, each with what binds this caller.
@@ -131,15 +152,23 @@ impl Inner {
         self.runtime.as_ref().ok_or_else(|| failed("engine is shut down"))
     }
 
+    fn parameter_types(
+        &self,
+        admitted: Admitted,
+        datasets: &[GovernedDataset],
+        count: usize,
+    ) -> Result<Vec<Option<DataType>>> {
+        let compiled = compile(&admitted, datasets)?;
+        let session = session::build(&self.config, &compiled, Arc::default()).map_err(|_| failed("session"))?;
+        // A plan that needs the types to be made tells none of them.
+        let plan = self.runtime()?.block_on(session.statement_to_plan(admitted.statement)).ok();
+        let fields = plan.and_then(|plan| plan.get_parameter_fields().ok()).unwrap_or_default();
+        let type_of = |number: usize| plain_type(fields.get(&format!("${number}"))?.as_ref()?.data_type());
+        Ok((1..=count).map(type_of).collect())
+    }
+
     fn plan(&self, admitted: Admitted, datasets: &[GovernedDataset]) -> Result<Planned> {
-        for id in &admitted.tables {
-            if !datasets.iter().any(|dataset| dataset.id == *id) {
-                let name = quote(&id.to_string());
-                return Err(reject("unknown_table", format!("`{name}` does not exist, or you may not see it")));
-            }
-        }
-        let named = datasets.iter().filter(|dataset| admitted.tables.contains(&dataset.id));
-        let compiled = named.map(|dataset| Compiled::new(dataset).map(Arc::new)).collect::<Result<Vec<_>>>()?;
+        let compiled = compile(&admitted, datasets)?;
         let mut cap = self.config.max_rows;
         for dataset in datasets.iter().filter(|dataset| admitted.tables.contains(&dataset.id)) {
             cap = cap.min(dataset.how.max_rows.unwrap_or(u64::MAX));
@@ -167,11 +196,22 @@ impl Inner {
     }
 }
 
+/// The datasets that a query names, ready to be planned over.
+fn compile(admitted: &Admitted, datasets: &[GovernedDataset]) -> Result<Vec<Arc<Compiled>>> {
+    for id in &admitted.tables {
+        if !datasets.iter().any(|dataset| dataset.id == *id) {
+            let name = quote(&id.to_string());
+            return Err(reject("unknown_table", format!("`{name}` does not exist, or you may not see it")));
+        }
+    }
+    let named = datasets.iter().filter(|dataset| admitted.tables.contains(&dataset.id));
+    named.map(|dataset| Compiled::new(dataset).map(Arc::new)).collect()
+}
+
 /// Text to physical plan: guard, coercion, totalisation, suppression, optimisation, and the last assertion.
 async fn physical(session: &SessionState, admitted: Admitted, aggregate_only: bool) -> Result<Arc<dyn ExecutionPlan>> {
     let plan = session.statement_to_plan(admitted.statement).await.map_err(|error| of_planning(&error))?;
     guard::check(&plan, aggregate_only)?;
-    let reads = !tables_read(&plan).map_err(|_| failed("foreign table"))?.is_empty();
     let plan = if aggregate_only { average_as_double(plan).map_err(|error| of_planning(&error))? } else { plan };
     let options = session.config_options();
     let coerced =
@@ -181,6 +221,8 @@ async fn physical(session: &SessionState, admitted: Admitted, aggregate_only: bo
     let rows_without_data = makes_a_row(&protected);
     // Not `SessionState::optimize`, which would coerce again after the casts have been made total.
     let optimised = session.optimizer().optimize(protected, session, |_, _| {}).map_err(|error| of_planning(&error))?;
+    // What the text alone rules out, as `WHERE a = NULL` does, is gone by now: its empty answer needs no table.
+    let reads = !tables_read(&optimised).map_err(|_| failed("foreign table"))?.is_empty();
     let physical = session.query_planner().create_physical_plan(&optimised, session).await;
     let physical = physical.map_err(|error| of_planning(&error))?;
     let leaves = Leaves::of(&physical);

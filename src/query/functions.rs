@@ -91,6 +91,11 @@ static AGGREGATE_UDFS: LazyLock<Vec<Arc<AggregateUDF>>> = LazyLock::new(|| {
         .collect()
 });
 
+/// The names of the scalar functions that a query may call, for those who tell clients.
+pub fn scalar_function_names() -> &'static [&'static str] {
+    SCALAR
+}
+
 /// The scalar functions to register.
 pub(super) fn scalar() -> Vec<Arc<ScalarUDF>> {
     SCALAR_UDFS.clone()

@@ -27,6 +27,7 @@ mod ipc;
 mod lane;
 mod lineage;
 mod mask;
+mod parameters;
 mod predicate;
 mod rewrite;
 mod scan;
@@ -34,12 +35,20 @@ mod session;
 mod suppress;
 mod totalise;
 
-pub use admit::Admitted;
+pub use admit::{Admitted, TextLimits, limits};
 pub use answer::{Answer, Counters, DatasetCounters};
 pub use check::check_how;
 pub use dataset::{GovernedDataset, ORDINAL_COLUMN, arrow_type};
 pub use engine::{Engine, EngineConfig, Planned};
+pub use functions::scalar_function_names;
 pub use ipc::IpcEncoder;
+pub use parameters::{Literal, Parameterised, parameter_guesses, parameter_schema};
+
+/// What an answer is made of and how it is laid out, for those who pass it on without looking inside.
+pub use arrow::{
+    array::RecordBatch,
+    datatypes::{DataType, SchemaRef},
+};
 
 #[cfg(test)]
 mod tests;

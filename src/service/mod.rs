@@ -31,7 +31,10 @@ pub use self::{
     member::Enrolled,
     participant::{HubInfo, Registration},
     policy::{PolicyCheck, UseQuestion},
-    query::{DatasetUse, QueryExplanation, QueryRequest, QueryRun, QuerySummary, Slots},
+    query::{
+        DatasetUse, PreparedQuery, PurposeChoice, QueryExplanation, QueryRequest, QueryRun, QuerySummary, Slots,
+        VisibleTable,
+    },
     setup::OperatorIdentity,
 };
 use futures::future::BoxFuture;

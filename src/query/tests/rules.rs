@@ -172,3 +172,13 @@ async fn a_catalog_is_reported_and_does_not_change_the_dataset() {
     assert_eq!(admitted.normalised(), "SELECT * FROM chu.health");
     assert!(hub.engine.plan(admitted, hub.datasets.clone()).await.is_ok());
 }
+
+#[tokio::test]
+async fn what_the_text_rules_out_is_an_answer_and_no_failure() {
+    let hub = Hub::new(&people());
+    assert_eq!(hub.rows("SELECT count(*) AS n FROM chu.health WHERE commune = NULL").await, ["0"]);
+    assert_eq!(hub.rows("SELECT count(*) AS n FROM chu.health WHERE 1 = 2").await, ["0"]);
+    assert!(hub.rows("SELECT age FROM chu.health WHERE NULL").await.is_empty());
+    let hub = Hub::new(&people()).limit(aggregate_only(2));
+    assert!(hub.rows("SELECT count(*) AS n FROM chu.health WHERE commune = NULL").await.is_empty());
+}

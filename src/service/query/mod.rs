@@ -3,17 +3,21 @@
 //! The order is the promise: nothing is planned before the text is admitted, nothing runs before the DECISION
 //! entry is durable (P1), and a change of what the decision rests on cuts the stream (P2).
 
+mod prepare;
 mod resolve;
 mod run;
 mod slots;
+mod tables;
 
 use std::collections::BTreeSet;
 
 use self::resolve::Resolved;
 pub use self::{
+    prepare::{PreparedQuery, PurposeChoice},
     resolve::DatasetUse,
     run::{QueryRun, QuerySummary},
     slots::Slots,
+    tables::VisibleTable,
 };
 use super::Services;
 use crate::{
@@ -58,7 +62,7 @@ impl Services {
             Ok(run) => Ok(run),
             Err(error) => {
                 let error = with_id(error, id);
-                self.record_refusal(caller, &ask, id, &error).await?;
+                self.record_refusal(caller, &ask.sql, Some(&ask.purpose), id, &error).await?;
                 Err(error)
             }
         }
@@ -146,14 +150,21 @@ impl Services {
     }
 
     /// A refused query is a decision, too: the entry says which reason, the text stays a commitment.
-    async fn record_refusal(&self, caller: &Caller, ask: &QueryRequest, id: QueryId, error: &Error) -> Result<()> {
+    async fn record_refusal(
+        &self,
+        caller: &Caller,
+        sql: &str,
+        purpose: Option<&PurposeSlug>,
+        id: QueryId,
+        error: &Error,
+    ) -> Result<()> {
         let mut entry = EntryDraft::by(EntryKind::QueryDecision, caller)
             .fact("query", id.to_string())
             .fact("decision", "deny")
             .fact("reason", error.reason().name())
-            .secret("sql", ask.sql.chars().take(8_192).collect::<String>());
-        if self.inner.vocabulary.require(&ask.purpose).is_ok() {
-            entry = entry.purpose(&ask.purpose);
+            .secret("sql", sql.chars().take(8_192).collect::<String>());
+        if let Some(purpose) = purpose.filter(|purpose| self.inner.vocabulary.require(purpose).is_ok()) {
+            entry = entry.purpose(purpose);
         }
         if let Some(dataset) = error.params().get("dataset").and_then(|dataset| dataset.parse().ok()) {
             entry = entry.about(&dataset);

@@ -67,13 +67,13 @@ pub(super) struct Resolved {
 }
 
 /// The terms on which a dataset may be used.
-struct Terms {
+pub(super) struct Terms {
     version: PolicyVersion,
     grant: Option<Grant>,
     permit: Option<Permit>,
-    how: How,
-    columns: Columns,
-    aggregate: bool,
+    pub(super) how: How,
+    pub(super) columns: Columns,
+    pub(super) aggregate: bool,
 }
 
 impl Services {
@@ -100,7 +100,7 @@ impl Services {
     }
 
     /// A dataset with data that the caller may see; anything else is a table that does not exist.
-    async fn queryable(&self, tx: &mut Tx, caller: &Caller, id: &DatasetId) -> Result<Dataset> {
+    pub(super) async fn queryable(&self, tx: &mut Tx, caller: &Caller, id: &DatasetId) -> Result<Dataset> {
         let unknown = || {
             Error::new(Reason::QueryRejected)
                 .with("rule", "unknown_table")
@@ -111,7 +111,13 @@ impl Services {
         if readable && self.may_see(caller, &dataset).await? { Ok(dataset) } else { Err(unknown()) }
     }
 
-    async fn terms(&self, tx: &mut Tx, caller: &Caller, dataset: &Dataset, ask: &QueryRequest) -> Result<Terms> {
+    pub(super) async fn terms(
+        &self,
+        tx: &mut Tx,
+        caller: &Caller,
+        dataset: &Dataset,
+        ask: &QueryRequest,
+    ) -> Result<Terms> {
         let in_force = policy::in_force(tx, &dataset.id).await?;
         if dataset.id.owner == caller.participant {
             let version = in_force.ok_or_else(|| no_policy(&dataset.id))?;

@@ -1,6 +1,12 @@
 //! A released query: its stream, the watch over what it rests on, and its OUTCOME entry.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use futures::StreamExt as _;
 
@@ -14,7 +20,7 @@ use crate::{
     domain::{Caller, EntryDraft, EntryKind, ParticipantId, QueryId, Receipt},
     error::{Error, Reason, Result},
     policy::{Act, Domain, Family},
-    query::{Answer, IpcEncoder, Planned},
+    query::{Answer, IpcEncoder, Planned, RecordBatch, SchemaRef},
     store::request,
 };
 
@@ -56,7 +62,8 @@ pub struct QueryRun {
     started: Instant,
     checked: Instant,
     rows: u64,
-    bytes: u64,
+    bytes: Arc<AtomicU64>,
+    ended: bool,
     closed: bool,
     _slot: Slot,
 }
@@ -90,7 +97,8 @@ impl QueryRun {
                 started,
                 checked: started,
                 rows: 0,
-                bytes: 0,
+                bytes: Arc::default(),
+                ended: false,
                 closed: false,
                 _slot: slot,
             }),
@@ -103,11 +111,34 @@ impl QueryRun {
     }
 
     /// The next bytes of the Arrow IPC stream; none when it has ended, after which [`Self::finish`] is called.
+    pub async fn next(&mut self) -> Option<Result<Vec<u8>>> {
+        self.encoder.as_ref()?;
+        let encoded = match self.next_batch().await {
+            Some(Ok(batch)) => self.encoder.as_mut()?.batch(&batch),
+            Some(Err(error)) => {
+                self.encoder = None;
+                return Some(Err(error));
+            }
+            None => self.encoder.take()?.end(),
+        };
+        Some(match encoded {
+            Ok(bytes) => {
+                self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                Ok(bytes)
+            }
+            Err(error) => {
+                self.encoder = None;
+                Err(self.fail(super::with_id(error, self.id)).await)
+            }
+        })
+    }
+
+    /// The next rows, for a transport that encodes them itself and counts what it sends in [`Self::sent`]; none when
+    /// the answer has ended, after which [`Self::finish`] is called.
     ///
     /// While it waits for rows it watches what the decision rests on, and cuts the stream when that has changed.
-    pub async fn next(&mut self) -> Option<Result<Vec<u8>>> {
-        loop {
-            let encoder = self.encoder.as_mut()?;
+    pub async fn next_batch(&mut self) -> Option<Result<RecordBatch>> {
+        while !self.ended {
             if self.checked.elapsed() >= WATCH {
                 self.checked = Instant::now();
                 if let Err(error) = self.still_holds().await {
@@ -115,33 +146,34 @@ impl QueryRun {
                 }
                 continue;
             }
-            let step = match tokio::time::timeout(WATCH, self.answer.next()).await {
-                Err(_) => continue,
+            match tokio::time::timeout(WATCH, self.answer.next()).await {
+                Err(_) => {}
                 Ok(Some(Ok(batch))) => {
                     self.rows += batch.num_rows() as u64;
-                    encoder.batch(&batch)
+                    return Some(Ok(batch));
                 }
-                Ok(None) => match self.encoder.take() {
-                    Some(encoder) => encoder.end(),
-                    None => return None,
-                },
-                Ok(Some(Err(error))) => Err(error),
-            };
-            return Some(match step {
-                Ok(bytes) => {
-                    self.bytes += bytes.len() as u64;
-                    Ok(bytes)
-                }
-                Err(error) => Err(self.fail(super::with_id(error, self.id)).await),
-            });
+                Ok(Some(Err(error))) => return Some(Err(self.fail(super::with_id(error, self.id)).await)),
+                Ok(None) => self.ended = true,
+            }
         }
+        None
+    }
+
+    /// The columns of the answer.
+    pub const fn schema(&self) -> &SchemaRef {
+        self.answer.schema()
+    }
+
+    /// The bytes that have left, for the OUTCOME entry.
+    pub fn sent(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.bytes)
     }
 
     /// Records how it ended.
     pub async fn finish(mut self) -> Result<QuerySummary> {
         let duration = self.started.elapsed();
         let outcome = self.close("complete").await?;
-        Ok(QuerySummary { rows: self.rows, bytes: self.bytes, outcome, duration })
+        Ok(QuerySummary { rows: self.rows, bytes: self.sent_bytes(), outcome, duration })
     }
 
     /// Whether grants, policies, consents and the caller's standing are still what the decision was taken on.
@@ -184,11 +216,15 @@ impl QueryRun {
     }
 
     async fn fail(&mut self, error: Error) -> Error {
-        self.encoder = None;
+        self.ended = true;
         match self.close(error.reason().name()).await {
             Ok(_) => error,
             Err(unrecorded) => unrecorded,
         }
+    }
+
+    fn sent_bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     async fn close(&mut self, end: &str) -> Result<Receipt> {
@@ -203,7 +239,7 @@ impl QueryRun {
 
     fn entries(&self, end: &str) -> Vec<EntryDraft> {
         let owners: Vec<ParticipantId> = self.uses.iter().map(|one| one.dataset.owner.clone()).collect();
-        let mut entries = vec![outcome_entry(&self.caller, &owners, self.id, end, self.rows, self.bytes)];
+        let mut entries = vec![outcome_entry(&self.caller, &owners, self.id, end, self.rows, self.sent_bytes())];
         // What was read and withheld tells about hidden rows: a leaf of its own for each owner, never for the caller.
         let counters = self.answer.counters();
         let others = counters.datasets().iter().filter(|(id, _)| id.owner != self.caller.participant);
