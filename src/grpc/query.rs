@@ -55,7 +55,7 @@ impl QueryService for Api {
                     datasets: explained.datasets.into_iter().map(terms_message).collect(),
                     k: explained.k,
                     max_rows: explained.max_rows,
-                    max_duration: None,
+                    max_duration: prost_types::Duration::try_from(explained.max_duration).ok(),
                 }),
                 Err(error) if is_refusal(error.reason()) => Outcome::Refusal(status::refusal(&error)),
                 Err(error) => return Err(error),

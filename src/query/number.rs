@@ -1,6 +1,6 @@
 //! The one number of an answer that is one: for the hub's own counts of an owner's rows.
 
-use arrow::{array::Int64Array, array::Array as _, compute::cast, datatypes::DataType};
+use arrow::{array::Array as _, array::Int64Array, compute::cast, datatypes::DataType};
 use futures::StreamExt as _;
 
 use super::{answer::Answer, failure::failed};

@@ -60,14 +60,9 @@ impl Services {
             roles.entry(participant).or_default().extend(held);
         }
         let registered = participant::registered(&mut tx).await?;
-        let known = registered.into_iter().map(|one| Attributes {
-            kind: Some(one.kind),
-            sector: one.sector.filter(|sector| !sector.is_empty()),
-            country: Some(one.country).filter(|country| !country.is_empty()),
-            accreditations: Some(one.accreditations.into_iter().collect()),
-            roles: Some(roles.remove(&one.id).unwrap_or_default()),
-            participant: one.id,
-        });
+        let known = registered
+            .iter()
+            .map(|one| Attributes { roles: Some(roles.remove(&one.id).unwrap_or_default()), ..Attributes::from(one) });
         Ok(known.collect())
     }
 }

@@ -1,5 +1,7 @@
 //! What the rules of a policy say about somebody's ask: one reading for grants, queries, explanations and simulations.
 
+use std::collections::BTreeSet;
+
 use super::policy::Question;
 use crate::{
     domain::{Action, Columns, Dataset, Decision, Name, Permit, PurposeSlug, Rule, Timestamp, Vocabulary},
@@ -18,19 +20,32 @@ pub(super) struct Judge<'a> {
 impl Judge<'_> {
     /// The decision on one question; every column is every column that the dataset has.
     pub(super) fn decide(&self, question: &Question<'_>) -> Decision {
-        let columns = match question.columns {
+        let columns = self.columns(question.columns);
+        engine::decide(self.compiled, &self.question(question, &columns), self.vocabulary)
+    }
+
+    /// The columns that are meant, by name.
+    pub(super) fn columns(&self, columns: &Columns) -> BTreeSet<String> {
+        match columns {
             Columns::All => self.dataset.columns().iter().map(|column| column.name.clone()).collect(),
             Columns::Only(names) => names.clone(),
-        };
-        let question = engine::Question {
+        }
+    }
+
+    /// The question as the engine takes it.
+    pub(super) fn question<'q>(
+        &'q self,
+        question: &Question<'q>,
+        columns: &'q BTreeSet<String>,
+    ) -> engine::Question<'q> {
+        engine::Question {
             who: self.who,
             action: question.action,
             purpose: question.purpose,
-            columns: &columns,
+            columns,
             at: self.at,
             rule: question.rule,
-        };
-        engine::decide(self.compiled, &question, self.vocabulary)
+        }
     }
 
     /// What the rules say about an ask, one decision each: those that permit it, or else the first denial.
@@ -68,7 +83,7 @@ impl Judge<'_> {
 
     /// What governs a query of an open dataset: the first rule that permits reading, or else aggregating; otherwise the
     /// first denial, if there is a rule at all.
-    pub(super) fn open(&self, purpose: &PurposeSlug) -> Result<(Action, &Rule, Permit), Option<Decision>> {
+    pub(super) fn open(&self, purpose: &PurposeSlug) -> Result<(Action, &Rule, Permit), Option<Box<Decision>>> {
         let mut denial = None;
         for action in [Action::Read, Action::Aggregate] {
             for rule in &self.compiled.policy().rules {
@@ -78,7 +93,7 @@ impl Judge<'_> {
                 if let Some(permit) = decision.permit {
                     return Ok((action, rule, permit));
                 }
-                denial.get_or_insert(decision);
+                denial.get_or_insert_with(|| Box::new(decision));
             }
         }
         Err(denial)

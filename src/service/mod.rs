@@ -8,7 +8,9 @@ mod audit;
 mod catalog;
 mod compare;
 mod consent;
+mod decide;
 mod denial;
+mod explain;
 mod grant;
 mod idempotency;
 mod identity;
@@ -17,6 +19,7 @@ mod participant;
 mod policy;
 mod query;
 mod setup;
+mod simulate;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -27,15 +30,17 @@ pub use self::{
     compare::{Comparison, PolicyChoice},
     consent::ConsentImport,
     denial::{Denied, Strangers},
+    explain::{Explanation, UseQuestion},
     idempotency::RequestKey,
     member::Enrolled,
     participant::{HubInfo, Registration},
-    policy::{PolicyCheck, UseQuestion},
+    policy::PolicyCheck,
     query::{
         DatasetUse, PreparedQuery, PurposeChoice, QueryExplanation, QueryRequest, QueryRun, QuerySummary, Slots,
         VisibleTable,
     },
     setup::OperatorIdentity,
+    simulate::{Evidence, Flip, FlipKind, Simulation, SimulationRequest},
 };
 use futures::future::BoxFuture;
 

@@ -13,19 +13,6 @@ use crate::{
     store::{access, dataset, policy},
 };
 
-/// What is asked of a policy.
-#[derive(Debug, Clone)]
-pub struct UseQuestion {
-    /// The dataset.
-    pub dataset: DatasetId,
-    /// What would be done.
-    pub action: Action,
-    /// What for.
-    pub purpose: PurposeSlug,
-    /// On which columns.
-    pub columns: Columns,
-}
-
 /// A question as the decision function takes it.
 pub(super) struct Question<'a> {
     pub(super) action: Action,
@@ -151,9 +138,11 @@ impl Services {
         let dataset = self.dataset(caller, id).await?;
         let check = self.check(&draft.policy, &dataset).await?;
         if let Some(finding) = check.findings.iter().find(|finding| finding.severity == Severity::Error) {
-            return Err(Error::new(Reason::PolicyInvalid)
-                .with("path", &finding.path)
-                .with("detail", &finding.message_en));
+            return Err(Error::new(Reason::PolicyInvalid).with("path", &finding.path).with_words(
+                "detail",
+                &finding.message_en,
+                &finding.message_fr,
+            ));
         }
         // What the engine cannot enforce is refused here, not ignored there (P8).
         for how in draft.policy.rules.iter().map(|rule| &rule.how).chain([&draft.policy.floor]) {
@@ -258,25 +247,7 @@ impl Services {
         .await
     }
 
-    /// What the policy in force says about a use by the caller, with the trace that it may see.
-    pub async fn explain_use(&self, caller: &Caller, question: &UseQuestion) -> Result<(Decision, Policy)> {
-        let dataset = self.dataset(caller, &question.dataset).await?;
-        self.inner.vocabulary.require(&question.purpose)?;
-        let version = self.policy(caller, &question.dataset, None).await?;
-        let asked = Question {
-            action: question.action,
-            purpose: Some(&question.purpose),
-            columns: &question.columns,
-            rule: None,
-        };
-        let decision = self.decide_use(caller, &dataset, &version, &asked)?;
-        Ok((decision, version.policy))
-    }
-
-    /// What the rules of a version say about an ask, one decision each: those that permit it, or else the first denial.
-    ///
-    /// An ask for every column is for those of the rule. Rules that name the action itself come before rules that only
-    /// imply it, so that an ask for aggregates is not granted under a rule for rows if there is one for aggregates.
+    /// What the rules of a version say about an ask; see [`super::decide::Judge::ask`].
     pub(super) fn decide_ask(
         &self,
         caller: &Caller,
@@ -285,25 +256,9 @@ impl Services {
         ask: &Ask,
         named: Option<&Name>,
     ) -> Result<Vec<Decision>> {
-        let (mut exact, mut implied, mut denial) = (Vec::new(), Vec::new(), None);
-        for rule in version.policy.rules.iter().filter(|rule| named.is_none_or(|named| *named == rule.id)) {
-            let columns = if ask.columns.is_all() { &rule.columns } else { &ask.columns };
-            let question = Question { action: ask.action, purpose: Some(&ask.purpose), columns, rule: Some(&rule.id) };
-            let decision = self.decide_use(caller, dataset, version, &question)?;
-            match (&decision.permit, rule.actions.contains(&ask.action)) {
-                (Some(_), true) => exact.push(decision),
-                (Some(_), false) => implied.push(decision),
-                (None, _) => {
-                    denial.get_or_insert(decision);
-                }
-            }
-        }
-        let permits = if exact.is_empty() { implied } else { exact };
-        if !permits.is_empty() {
-            return Ok(permits);
-        }
-        let none = Decision { policy: version.digest, permit: None, trace: Vec::new() };
-        Ok(vec![denial.unwrap_or(none)])
+        let compiled = self.compiled(version)?;
+        let who = Attributes::from(caller);
+        Ok(self.judge(&compiled, &who, dataset).ask(ask.action, &ask.purpose, &ask.columns, named))
     }
 
     /// Asks a version's compiled rules.
@@ -314,26 +269,9 @@ impl Services {
         version: &PolicyVersion,
         question: &Question<'_>,
     ) -> Result<Decision> {
-        let columns = match question.columns {
-            Columns::All => dataset.columns().iter().map(|column| column.name.clone()).collect(),
-            Columns::Only(names) => names.clone(),
-        };
-        let compiled = match self.inner.policies.get(&version.digest) {
-            Some(compiled) => compiled,
-            None => self.inner.policies.compile(version.policy.clone())?,
-        };
-        if compiled.digest() != version.digest {
-            return Err(Error::internal(format_args!("the policy kept as {} is another one", version.digest)));
-        }
-        let question = engine::Question {
-            who: &Attributes::from(caller),
-            action: question.action,
-            purpose: question.purpose,
-            columns: &columns,
-            at: self.now(),
-            rule: question.rule,
-        };
-        Ok(engine::decide(&compiled, &question, &self.inner.vocabulary))
+        let compiled = self.compiled(version)?;
+        let who = Attributes::from(caller);
+        Ok(self.judge(&compiled, &who, dataset).decide(question))
     }
 }
 

@@ -124,6 +124,9 @@ pub(super) fn decision(decision: &pb::Decision, session: &mut Session<'_>) -> Re
         }
         None => return Err(Failure::protocol("it lacks the outcome")),
     }
+    for unlock in &decision.unlocks {
+        session.out.line(format_args!("- {}", text(unlock.message.as_ref(), session.out.lang)))?;
+    }
     if !decision.trace.is_empty() {
         session.out.line("")?;
         session.out.list(&decision.trace, TRACE)?;

@@ -75,9 +75,11 @@ pub fn require_publishable(policy: &Policy, dataset: &Dataset, vocabulary: &Voca
     let errors = check(policy, dataset, vocabulary).into_iter().find(|finding| finding.severity == Severity::Error);
     match errors {
         None => Ok(()),
-        Some(finding) => {
-            Err(Error::new(Reason::PolicyInvalid).with("path", finding.path).with("detail", finding.message_en))
-        }
+        Some(finding) => Err(Error::new(Reason::PolicyInvalid).with("path", finding.path).with_words(
+            "detail",
+            finding.message_en,
+            finding.message_fr,
+        )),
     }
 }
 

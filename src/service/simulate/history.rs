@@ -79,7 +79,8 @@ impl History {
         }];
         if !self.uses.is_empty() {
             said.push(Text {
-                en: "kind, sector, country, accreditations and roles are today's: the records do not hold them".to_owned(),
+                en: "kind, sector, country, accreditations and roles are today's: the records do not hold them"
+                    .to_owned(),
                 fr: "type, secteur, pays, accréditations et rôles sont ceux d'aujourd'hui : les traces ne les ont pas"
                     .to_owned(),
             });
@@ -98,7 +99,8 @@ impl History {
             said.push(Text {
                 en: "for queries that were denied rows and aggregates are tried: the log does not hold the action"
                     .to_owned(),
-                fr: "pour les requêtes refusées, lignes et agrégats sont essayés : le journal n'a pas l'action".to_owned(),
+                fr: "pour les requêtes refusées, lignes et agrégats sont essayés : le journal n'a pas l'action"
+                    .to_owned(),
             });
         }
         if !self.gone.is_empty() {
@@ -127,9 +129,7 @@ impl Gathered {
         let ask = &request.ask;
         let roles = roles.unwrap_or_else(requester);
         let at = request.created_at;
-        if let Some(past) =
-            self.past(&request.requester, roles, ask.action, Some(&ask.purpose), &ask.columns)
-        {
+        if let Some(past) = self.past(&request.requester, roles, ask.action, Some(&ask.purpose), &ask.columns) {
             past.evidence.requests.push(request.id);
             past.seen(at);
         }

@@ -9,8 +9,6 @@ mod history;
 mod replay;
 mod rows;
 
-use std::sync::Arc;
-
 use super::{Services, compare::PolicyChoice, decide::Judge};
 use crate::{
     audit::Committed,
@@ -141,7 +139,7 @@ impl Services {
         let checked = crate::policy::check(&draft, &dataset, &self.inner.vocabulary);
         if let Some(finding) = checked.iter().find(|finding| finding.severity == Severity::Error) {
             let error = Error::new(Reason::PolicyInvalid).with("path", &finding.path);
-            return Err(error.with("detail", &finding.message_en));
+            return Err(error.with_words("detail", &finding.message_en, &finding.message_fr));
         }
         let in_force = policy::in_force(&mut self.read_as(&permit).await?, &id).await?;
         let history = self.history(&dataset, ask.since, until).await?;
@@ -164,14 +162,6 @@ impl Services {
             assumptions: history.assumptions(at),
         };
         Ok((simulation, committed))
-    }
-
-    /// A version, ready to be asked.
-    async fn compiled(&self, version: &PolicyVersion) -> Result<Arc<CompiledPolicy>> {
-        match self.inner.policies.get(&version.digest) {
-            Some(compiled) => Ok(compiled),
-            None => self.inner.policies.compile(version.policy.clone()),
-        }
     }
 }
 

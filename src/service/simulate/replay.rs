@@ -2,11 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Flip, FlipKind, Trial, history::{History, Past}};
+use super::{
+    Flip, FlipKind, Trial,
+    history::{History, Past},
+};
 use crate::{
     domain::{Access, Action, Columns, Digest, Filter, How, Name, Policy, Rule},
     error::Result,
-    policy::{CompiledPolicy, diff::{Terms, compare}},
+    policy::{
+        CompiledPolicy,
+        diff::{Terms, compare},
+    },
     service::{Services, policy::Question},
     store::policy,
 };
@@ -14,9 +20,20 @@ use crate::{
 /// A flip whose rows may still have to be counted.
 pub(super) struct Candidate {
     pub(super) flip: Flip,
-    /// The rows that each side lets pass; none if that side does not permit it, or not rows of the dataset.
-    pub(super) before: Option<Option<Filter>>,
-    pub(super) after: Option<Option<Filter>>,
+    /// The rows within reach on each side.
+    pub(super) before: Rows,
+    pub(super) after: Rows,
+}
+
+/// Rows within reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Rows {
+    /// It is not permitted, or is about no rows.
+    None,
+    /// All of them.
+    All,
+    /// Those that pass.
+    Passing(Filter),
 }
 
 /// What permits a use.
@@ -30,7 +47,7 @@ impl Services {
     /// The uses that come out otherwise, by participant, and how many do not.
     pub(super) async fn replay(&self, trial: &Trial, history: &History) -> Result<(Vec<Candidate>, usize)> {
         let in_force = match &trial.in_force {
-            Some(version) => Some(self.compiled(version).await?),
+            Some(version) => Some(self.compiled(version)?),
             None => None,
         };
         let mut of_grants: BTreeMap<Digest, std::sync::Arc<CompiledPolicy>> = BTreeMap::new();
@@ -40,7 +57,7 @@ impl Services {
             }
             let version = policy::by_digest(&mut self.read().await?, &grant.dataset, &grant.policy).await?;
             if let Some(version) = version {
-                of_grants.insert(grant.policy, self.compiled(&version).await?);
+                of_grants.insert(grant.policy, self.compiled(&version)?);
             }
         }
         let (mut flips, mut unchanged) = (Vec::new(), 0);
@@ -113,9 +130,11 @@ fn candidate(trial: &Trial, past: &Past, before: Option<Outcome>, after: Option<
     if kind == FlipKind::Changes && terms.is_empty() && old == new {
         return None;
     }
-    let rows = |outcome: &Option<Outcome>| {
-        let counted = past.action != Action::Discover;
-        outcome.as_ref().filter(|_| counted).map(|one| one.terms.how.row_filter.clone())
+    let rows = |outcome: &Option<Outcome>| match outcome {
+        Some(one) if past.action != Action::Discover => {
+            one.terms.how.row_filter.clone().map_or(Rows::All, Rows::Passing)
+        }
+        _ => Rows::None,
     };
     let filters = (rows(&before), rows(&after));
     // A grant goes on under its own policy; an open dataset and what nobody was granted follow the draft at once.

@@ -3,7 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Trial, replay::Candidate};
+use super::{
+    Trial,
+    replay::{Candidate, Rows},
+};
 use crate::{
     domain::{Caller, Columns, EntryDraft, EntryKind, Filter, How},
     error::Result,
@@ -32,10 +35,12 @@ impl Services {
         let mut counted: BTreeMap<String, Option<u64>> = BTreeMap::new();
         for candidate in flips.iter_mut().filter(|one| one.before != one.after) {
             let (before, after) = (candidate.before.clone(), candidate.after.clone());
-            for (filter, rows) in
-                [(before, &mut candidate.flip.rows_before), (after, &mut candidate.flip.rows_after)]
-            {
-                let Some(filter) = filter else { continue };
+            for (filter, rows) in [(before, &mut candidate.flip.rows_before), (after, &mut candidate.flip.rows_after)] {
+                let filter = match filter {
+                    Rows::None => continue,
+                    Rows::All => None,
+                    Rows::Passing(filter) => Some(filter),
+                };
                 let key = filter.as_ref().map(ToString::to_string).unwrap_or_default();
                 if !counted.contains_key(&key) && counted.len() < MOST_FILTERS {
                     let count = self.count(permit, caller, trial, filter).await?;

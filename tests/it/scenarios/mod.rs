@@ -2,6 +2,8 @@
 
 mod enrolment;
 mod errors;
+mod explanations;
+mod foresight;
 mod grants;
 mod lists;
 mod operations;
