@@ -13,10 +13,10 @@ use crate::{
     config::Config,
     domain::{Clock, ParticipantId},
     error::{Error, Reason, Result},
-    policy::{HubPolicy, UsagePolicies, vocabulary},
+    policy::{ClockGuard, HubPolicy, UsagePolicies, vocabulary},
     query::{Engine, EngineConfig},
     server::{self, Listeners},
-    service::{Inner, OperatorIdentity, Services, Settings, Slots, Strangers},
+    service::{Inner, OperatorIdentity, Reloads, Services, Settings, Slots, Strangers},
     store::{Store, StoreConfig, WriterConfig, WriterMetrics, member},
     telemetry::Metrics,
     trust::KeyStore,
@@ -86,6 +86,9 @@ impl App {
                 ..EngineConfig::default()
             })?,
             clock,
+            clock_guard: ClockGuard::default(),
+            reloads: Reloads::default(),
+            metrics: Arc::clone(&metrics),
             running: Slots::new(config.query.concurrent, config.query.concurrent_per_caller),
             strangers: Strangers::default(),
         });

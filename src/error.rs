@@ -82,6 +82,7 @@ reasons! {
     ParticipantNotActive "PARTICIPANT_NOT_ACTIVE" PermissionDenied "participant `{participant}` is not active: it must sign the charter and be approved" "le participant `{participant}` n'est pas actif : il doit signer la charte et être approuvé";
     SeparationOfDuties "SEPARATION_OF_DUTIES" PermissionDenied "nobody decides on a request of their own organisation's member with the same identity" "nul ne décide de sa propre demande";
     PolicyDenied "POLICY_DENIED" PermissionDenied "the policy of `{dataset}` does not permit this ({clause}): {detail}" "la politique de `{dataset}` ne le permet pas ({clause}) : {detail}";
+    DecisionFailed "DECISION_FAILED" PermissionDenied "this could not be decided ({fault}), so it is denied; the operator has been alerted" "la décision n'a pas pu être prise ({fault}) : refus ; l'opérateur est alerté";
     GrantRequired "GRANT_REQUIRED" PermissionDenied "no active grant covers `{dataset}` for purpose `{purpose}`: {unlock}" "aucun accord actif ne couvre `{dataset}` pour la finalité `{purpose}` : {unlock}";
     GrantRevoked "GRANT_REVOKED" PermissionDenied "the grant for `{dataset}` has been revoked" "l'accord sur `{dataset}` a été révoqué";
     GrantExpired "GRANT_EXPIRED" PermissionDenied "the grant for `{dataset}` has expired" "l'accord sur `{dataset}` a expiré";

@@ -54,10 +54,19 @@ impl Clause {
 pub enum RuleOutcome {
     /// It is a permit and everything in it holds.
     Permits,
-    /// It is a deny and everything in it holds, or something in it is unknown.
+    /// It is a deny and everything in it holds.
     Denies,
     /// Something in it does not hold.
     Misses,
+    /// It is a deny and everything in it holds or is unknown: it denies.
+    Unknown,
+}
+
+impl RuleOutcome {
+    /// Whether it denies, for certain or for all that is known.
+    pub const fn denies(self) -> bool {
+        matches!(self, Self::Denies | Self::Unknown)
+    }
 }
 
 /// One rule's part in a decision.
@@ -67,7 +76,7 @@ pub struct RuleTrace {
     pub rule: Name,
     /// What it had to say.
     pub outcome: RuleOutcome,
-    /// The first clause that did not hold, for a miss.
+    /// The first clause that did not hold, for a miss; the first one that is unknown, for [`RuleOutcome::Unknown`].
     pub first_failed: Option<Clause>,
 }
 
@@ -100,6 +109,7 @@ impl Decision {
     pub fn nearest_miss(&self) -> Option<(&Name, Clause)> {
         self.trace
             .iter()
+            .filter(|trace| trace.outcome == RuleOutcome::Misses)
             .filter_map(|trace| Some((&trace.rule, trace.first_failed?)))
             .max_by_key(|(_, clause)| *clause as u8)
     }

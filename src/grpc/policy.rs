@@ -212,7 +212,7 @@ messages! {
         Draft => Draft, Published => Published, Retired => Retired, Revoked => Revoked,
     }
     /// Outcomes of rules.
-    outcome_message RuleOutcome => pb::RuleOutcome { Permits => Permits, Denies => Denies, Misses => Misses }
+    outcome_message RuleOutcome => pb::RuleOutcome { Permits => Permits, Denies => Denies, Misses => Misses, Unknown => Unknown }
     /// Clauses of rules.
     clause_message Clause => pb::Clause {
         Action => Action, Organisation => Organisation, Kind => Kind, Sector => Sector, Country => Country,

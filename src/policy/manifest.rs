@@ -12,7 +12,7 @@ use std::{
 
 use serde::{
     Deserializer,
-    de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeOwned, DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor},
 };
 use serde_norway::with::singleton_map_recursive;
 
@@ -33,6 +33,11 @@ const MAX_DETAIL: usize = 300;
 /// Reads a manifest. Refused with `POLICY_INVALID`: `path` is the place in the document, `detail` says what is
 /// wrong, with line and column. That it can be read says nothing about its sense; `check` does.
 pub fn parse(text: &str) -> Result<Policy> {
+    read(text)
+}
+
+/// Reads a document of this shape with the same bounds and refusals.
+pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T> {
     if text.len() > MAX_BYTES {
         let detail = format!("{} bytes, at most {MAX_BYTES} are accepted", text.len());
         return Err(Error::new(Reason::PolicyInvalid).with("path", "manifest").with("detail", detail));

@@ -146,7 +146,7 @@ impl Services {
         Ok(CatalogPage { page: Page { items, next }, empty_reason })
     }
 
-    /// Owners see their own. Of others, published datasets whose policy does not rule discovery otherwise.
+    /// Owners see their own. Of others, published datasets unless the policy rules discovery otherwise or is at fault.
     pub(super) async fn may_see(&self, caller: &Caller, dataset: &Dataset) -> Result<bool> {
         if dataset.id.owner == caller.participant {
             return Ok(true);
@@ -160,8 +160,10 @@ impl Services {
             return Ok(true);
         };
         drop(tx);
-        let compiled = self.compiled(&version)?;
-        Ok(self.judge(&compiled, &Attributes::from(caller), dataset).sees())
+        let who = Attributes::from(caller);
+        let sees = || self.judge(&*self.compiled(&version)?, &who, dataset)?.sees();
+        // What could not be decided is not seen: the fault has raised its alert.
+        Ok(sees().unwrap_or(false))
     }
 
     /// Changes a dataset's entry.

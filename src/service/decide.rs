@@ -2,11 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use super::policy::Question;
+use super::{Services, policy::Question};
 use crate::{
-    domain::{Action, Columns, Dataset, Decision, Name, Permit, PurposeSlug, Rule, Timestamp, Vocabulary},
-    policy::{self as engine, Attributes, CompiledPolicy},
+    domain::{Action, Columns, Dataset, Decision, Name, Permit, PurposeSlug, Rule, RuleOutcome, Timestamp, Vocabulary},
+    error::Result,
+    policy::{self as engine, Attributes, CompiledPolicy, Fault},
 };
+
+/// What governs a query of an open dataset.
+pub(super) enum Governing<'a> {
+    /// This rule, for this action.
+    Rule(Action, &'a Rule, Box<Permit>),
+    /// None; the first denial, if there is a rule.
+    Nothing(Option<Box<Decision>>),
+}
 
 /// A policy, and whom, when and on what it is asked about.
 pub(super) struct Judge<'a> {
@@ -14,14 +23,25 @@ pub(super) struct Judge<'a> {
     pub(super) who: &'a Attributes,
     pub(super) at: Timestamp,
     pub(super) dataset: &'a Dataset,
-    pub(super) vocabulary: &'a Vocabulary,
+    /// Whose vocabulary it is, and who counts what could not be decided.
+    pub(super) services: &'a Services,
 }
 
 impl Judge<'_> {
     /// The decision on one question; every column is every column that the dataset has.
-    pub(super) fn decide(&self, question: &Question<'_>) -> Decision {
+    pub(super) fn decide(&self, question: &Question<'_>) -> Result<Decision> {
         let columns = self.columns(question.columns);
-        engine::decide(self.compiled, &self.question(question, &columns), self.vocabulary)
+        let decision = engine::decide(self.compiled, &self.question(question, &columns), self.vocabulary());
+        let decision = self.services.counted(decision)?;
+        if decision.trace.iter().any(|rule| rule.outcome == RuleOutcome::Unknown) {
+            self.services.inner.metrics.policy_fault(Fault::UnknownAttribute.as_str());
+        }
+        Ok(decision)
+    }
+
+    /// The purposes.
+    pub(super) fn vocabulary(&self) -> &Vocabulary {
+        &self.services.inner.vocabulary
     }
 
     /// The columns that are meant, by name.
@@ -58,13 +78,13 @@ impl Judge<'_> {
         purpose: &PurposeSlug,
         columns: &Columns,
         named: Option<&Name>,
-    ) -> Vec<Decision> {
+    ) -> Result<Vec<Decision>> {
         let (mut exact, mut implied, mut denial) = (Vec::new(), Vec::new(), None);
         let rules = &self.compiled.policy().rules;
         for rule in rules.iter().filter(|rule| named.is_none_or(|named| *named == rule.id)) {
             let columns = if columns.is_all() { &rule.columns } else { columns };
             let question = Question { action, purpose: Some(purpose), columns, rule: Some(&rule.id) };
-            let decision = self.decide(&question);
+            let decision = self.decide(&question)?;
             match (&decision.permit, rule.actions.contains(&action)) {
                 (Some(_), true) => exact.push(decision),
                 (Some(_), false) => implied.push(decision),
@@ -75,34 +95,34 @@ impl Judge<'_> {
         }
         let permits = if exact.is_empty() { implied } else { exact };
         if !permits.is_empty() {
-            return permits;
+            return Ok(permits);
         }
         let none = Decision { policy: self.compiled.digest(), permit: None, trace: Vec::new() };
-        vec![denial.unwrap_or(none)]
+        Ok(vec![denial.unwrap_or(none)])
     }
 
     /// What governs a query of an open dataset: the first rule that permits reading, or else aggregating; otherwise the
     /// first denial, if there is a rule at all.
-    pub(super) fn open(&self, purpose: &PurposeSlug) -> Result<(Action, &Rule, Permit), Option<Box<Decision>>> {
+    pub(super) fn open(&self, purpose: &PurposeSlug) -> Result<Governing<'_>> {
         let mut denial = None;
         for action in [Action::Read, Action::Aggregate] {
             for rule in &self.compiled.policy().rules {
                 let question =
                     Question { action, purpose: Some(purpose), columns: &rule.columns, rule: Some(&rule.id) };
-                let decision = self.decide(&question);
+                let decision = self.decide(&question)?;
                 if let Some(permit) = decision.permit {
-                    return Ok((action, rule, permit));
+                    return Ok(Governing::Rule(action, rule, Box::new(permit)));
                 }
                 denial.get_or_insert_with(|| Box::new(decision));
             }
         }
-        Err(denial)
+        Ok(Governing::Nothing(denial))
     }
 
     /// Whether the catalog entry may be seen: by anyone, unless the policy rules discovery.
-    pub(super) fn sees(&self) -> bool {
+    pub(super) fn sees(&self) -> Result<bool> {
         let ruled = self.compiled.policy().rules.iter().any(|rule| rule.actions.contains(&Action::Discover));
         let question = Question { action: Action::Discover, purpose: None, columns: &Columns::All, rule: None };
-        !ruled || self.decide(&question).permit.is_some()
+        Ok(!ruled || self.decide(&question)?.permit.is_some())
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     },
     error::{Error, Reason, Result},
     policy::{
-        Act, Attributes, CompiledPolicy, Domain, Family,
+        Act, Attributes, CompiledPolicy, Domain, Family, Fault,
         explain::{self, Unlock},
     },
     store::{dataset, participant, policy},
@@ -83,14 +83,14 @@ impl Services {
         let version = policy::in_force(&mut tx, id).await?.ok_or_else(no_policy)?;
         drop(tx);
         let compiled = self.compiled(&version)?;
-        let judge = self.judge(&compiled, &who, &dataset);
+        let judge = self.judge(&compiled, &who, &dataset)?;
         let asked = Question {
             action: question.action,
             purpose: question.purpose.as_ref(),
             columns: &question.columns,
             rule: None,
         };
-        let decision = judge.decide(&asked);
+        let decision = judge.decide(&asked)?;
         let unlocks = if decision.permit.is_some() { Vec::new() } else { judge.unlocks(&asked) };
         Ok(Explanation { version, decision, participant: who.participant, whole, unlocks })
     }
@@ -104,10 +104,11 @@ impl Services {
         question: &Question<'_>,
         decision: &Decision,
     ) -> Error {
-        match self.compiled(version) {
-            Ok(compiled) => self.judge(&compiled, &Attributes::from(caller), dataset).refusal(question, decision),
-            Err(error) => error,
-        }
+        let refused = || {
+            let (compiled, who) = (self.compiled(version)?, Attributes::from(caller));
+            Ok(self.judge(&compiled, &who, dataset)?.refusal(question, decision))
+        };
+        refused().unwrap_or_else(|error: Error| error)
     }
 
     /// Says, with the lack of a fitting grant, whether the policy in force would permit one and what else would help.
@@ -122,28 +123,33 @@ impl Services {
         if !matches!(error.reason(), Reason::GrantRequired | Reason::PurposeNotPermitted) {
             return error;
         }
-        let said = match in_force.map(|version| self.compiled(version)) {
-            None => Text {
-                en: "the dataset takes no new grants now".to_owned(),
-                fr: "le jeu de données ne reçoit pas de nouvel accord pour l'instant".to_owned(),
-            },
-            Some(Err(error)) => return error,
-            Some(Ok(compiled)) => self.judge(&compiled, &Attributes::from(caller), dataset).advice(purpose),
+        let said = || {
+            let Some(version) = in_force else {
+                return Ok(Text {
+                    en: "the dataset takes no new grants now".to_owned(),
+                    fr: "le jeu de données ne reçoit pas de nouvel accord pour l'instant".to_owned(),
+                });
+            };
+            let (compiled, who) = (self.compiled(version)?, Attributes::from(caller));
+            self.judge(&compiled, &who, dataset)?.advice(purpose)
         };
-        error.with_words("unlock", said.en, said.fr)
+        match said() {
+            Ok(Text { en, fr }) => error.with_words("unlock", en, fr),
+            Err(fault) => fault,
+        }
     }
 
     /// A version's rules, ready to be asked.
     pub(super) fn compiled(&self, version: &PolicyVersion) -> Result<std::sync::Arc<CompiledPolicy>> {
         let compiled = match self.inner.policies.get(&version.digest) {
             Some(compiled) => compiled,
-            None => self.inner.policies.compile(version.policy.clone())?,
+            None => self.counted(self.inner.policies.compile(version.policy.clone()))?,
         };
-        if compiled.digest() == version.digest {
-            Ok(compiled)
-        } else {
-            Err(Error::internal(format_args!("the policy kept as {} is another one", version.digest)))
+        if compiled.digest() != version.digest {
+            let detail = format_args!("the policy kept as {} is {}", version.digest, compiled.digest());
+            return self.counted(Err(Fault::ModelMismatch.raise(detail)));
         }
+        Ok(compiled)
     }
 
     /// Asks about somebody, now.
@@ -152,8 +158,8 @@ impl Services {
         compiled: &'a CompiledPolicy,
         who: &'a Attributes,
         dataset: &'a Dataset,
-    ) -> Judge<'a> {
-        Judge { compiled, who, at: self.now(), dataset, vocabulary: &self.inner.vocabulary }
+    ) -> Result<Judge<'a>> {
+        Ok(Judge { compiled, who, at: self.time_to_decide()?, dataset, services: self })
     }
 }
 
@@ -161,7 +167,7 @@ impl Judge<'_> {
     /// What would unlock a denied use.
     pub(super) fn unlocks(&self, question: &Question<'_>) -> Vec<Unlock> {
         let columns = self.columns(question.columns);
-        explain::unlocks(self.compiled, &self.question(question, &columns), self.vocabulary)
+        explain::unlocks(self.compiled, &self.question(question, &columns), self.vocabulary())
     }
 
     fn refusal(&self, question: &Question<'_>, decision: &Decision) -> Error {
@@ -170,26 +176,28 @@ impl Judge<'_> {
     }
 
     /// Whether a grant for this purpose could be had, and what would help if not.
-    fn advice(&self, purpose: &PurposeSlug) -> Text {
-        let permitted = [Action::Read, Action::Aggregate].into_iter().filter(|action| {
-            let decisions = self.ask(*action, purpose, &Columns::All, None);
-            decisions.iter().any(|decision| decision.permit.is_some())
-        });
-        let names: Vec<String> = permitted.map(|action| format!("`{}`", action.as_str())).collect();
+    fn advice(&self, purpose: &PurposeSlug) -> Result<Text> {
+        let mut names = Vec::new();
+        for action in [Action::Read, Action::Aggregate] {
+            let decisions = self.ask(action, purpose, &Columns::All, None)?;
+            if decisions.iter().any(|decision| decision.permit.is_some()) {
+                names.push(format!("`{}`", action.as_str()));
+            }
+        }
         if !names.is_empty() {
-            return Text {
+            return Ok(Text {
                 en: format!("ask for access first, the policy permits you {}", names.join(" or ")),
                 fr: format!("demandez d'abord l'accès, la politique vous permet {}", names.join(" ou ")),
-            };
+            });
         }
         let question =
             Question { action: Action::Aggregate, purpose: Some(purpose), columns: &Columns::All, rule: None };
-        match self.unlocks(&question).first() {
+        Ok(match self.unlocks(&question).first() {
             Some(unlock) => unlock.text(),
             None => Text {
                 en: "no rule of the policy in force would permit it to you".to_owned(),
                 fr: "aucune règle de la politique en vigueur ne vous le permettrait".to_owned(),
             },
-        }
+        })
     }
 }

@@ -1,7 +1,7 @@
 //! Use cases: authorise, load, decide, then write and audit in one transaction.
 //!
-//! Each function takes the identified [`Caller`], obtains a permit before it loads anything, and hands one job to
-//! the store's writer. A permit is a value made by `policy` alone: code that needs one cannot run without it.
+//! Each function takes the identified [`Caller`](crate::domain::Caller), obtains a permit before it loads anything, and
+//! hands one job to the store's writer. A permit is a value made by `policy` alone: code that needs one cannot run without it.
 
 mod access;
 mod audit;
@@ -18,6 +18,7 @@ mod member;
 mod participant;
 mod policy;
 mod query;
+mod roles;
 mod setup;
 mod simulate;
 
@@ -39,6 +40,7 @@ pub use self::{
         DatasetUse, PreparedQuery, PurposeChoice, QueryExplanation, QueryRequest, QueryRun, QuerySummary, Slots,
         VisibleTable,
     },
+    roles::Reloads,
     setup::OperatorIdentity,
     simulate::{Evidence, Flip, FlipKind, Simulation, SimulationRequest},
 };
@@ -46,11 +48,12 @@ use futures::future::BoxFuture;
 
 use crate::{
     audit::Committed,
-    domain::{Caller, Clock, ParticipantId, Timestamp, Vocabulary},
+    domain::{Clock, Timestamp, Vocabulary},
     error::{Error, Result},
-    policy::{Act, Domain, Family, HubPolicy, Membership, Permit, UsagePolicies},
+    policy::{ClockGuard, HubPolicy, Permit, UsagePolicies},
     query::Engine,
-    store::{Job, Store, Topic, Tx, member as members},
+    store::{Job, Store, Tx},
+    telemetry::Metrics,
     trust::KeyStore,
 };
 
@@ -102,6 +105,12 @@ pub struct Inner {
     pub engine: Engine,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Whether the time can be decided by.
+    pub clock_guard: ClockGuard,
+    /// One reload of memberships at a time.
+    pub reloads: Reloads,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// Which queries run now.
     pub running: Slots,
     /// Denials of callers without identity, waiting to be logged together.
@@ -146,27 +155,6 @@ impl Services {
 
     async fn read(&self) -> Result<Tx> {
         self.inner.store.read().await
-    }
-
-    /// The permit to do `act` on what belongs to `owner`; the roles are those of now.
-    async fn authorise(&self, caller: &Caller, owner: &ParticipantId, family: Family, act: Act) -> Result<Permit> {
-        self.authorise_in(caller, Domain::Participant(owner), family, act).await
-    }
-
-    /// The permit to do `act` in a domain; the roles are those of now.
-    async fn authorise_in(&self, caller: &Caller, domain: Domain<'_>, family: Family, act: Act) -> Result<Permit> {
-        let mut tx = self.read().await?;
-        let revision = tx.revisions(&[Topic::Memberships.key()]).await?.first().copied().unwrap_or(0);
-        if self.inner.hub_policy.revision() != revision {
-            let memberships = members::memberships(&mut tx)
-                .await?
-                .into_iter()
-                .map(|(member, participant, roles)| Membership { member, participant, roles })
-                .collect::<Vec<_>>();
-            self.inner.hub_policy.reload(&memberships, revision)?;
-        }
-        drop(tx);
-        self.inner.hub_policy.authorise(caller, domain, family, act)
     }
 
     /// Runs a change that `permit` allows, with its audit entries; gives its value and the proof that it is durable.

@@ -258,7 +258,7 @@ impl Services {
     ) -> Result<Vec<Decision>> {
         let compiled = self.compiled(version)?;
         let who = Attributes::from(caller);
-        Ok(self.judge(&compiled, &who, dataset).ask(ask.action, &ask.purpose, &ask.columns, named))
+        self.judge(&compiled, &who, dataset)?.ask(ask.action, &ask.purpose, &ask.columns, named)
     }
 
     /// Asks a version's compiled rules.
@@ -271,7 +271,7 @@ impl Services {
     ) -> Result<Decision> {
         let compiled = self.compiled(version)?;
         let who = Attributes::from(caller);
-        Ok(self.judge(&compiled, &who, dataset).decide(question))
+        self.judge(&compiled, &who, dataset)?.decide(question)
     }
 }
 

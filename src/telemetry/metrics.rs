@@ -29,6 +29,7 @@ pub struct Metrics {
     methods: BTreeMap<String, Method>,
     rpc: Family<RpcLabels, Counter>,
     rpc_seconds: Family<Method, Histogram, fn() -> Histogram>,
+    policy_faults: Family<FaultLabels, Counter>,
     queries: Family<QueryLabels, Counter>,
     query_seconds: Histogram,
     audit_entries: Counter,
@@ -56,6 +57,11 @@ struct QueryLabels {
     outcome: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FaultLabels {
+    fault: &'static str,
+}
+
 impl Metrics {
     /// Metrics of a server with these methods, each as its gRPC path (`/package.Service/Method`).
     pub fn new<P: AsRef<str>>(paths: impl IntoIterator<Item = P>) -> Self {
@@ -64,6 +70,7 @@ impl Metrics {
             methods: paths.into_iter().filter_map(|path| method(path.as_ref())).collect(),
             rpc: Family::default(),
             rpc_seconds: Family::new_with_constructor(call_seconds as fn() -> Histogram),
+            policy_faults: Family::default(),
             queries: Family::default(),
             query_seconds: call_seconds(),
             audit_entries: Counter::default(),
@@ -80,6 +87,8 @@ impl Metrics {
         let r = &mut self.registry;
         r.register("rpc", "Calls answered, by gRPC status code", self.rpc.clone());
         r.register_with_unit("rpc", "Time to answer a call", Unit::Seconds, self.rpc_seconds.clone());
+        let help = "Decisions denied, or memberships not loaded, for a fault of the hub";
+        r.register("policy_faults", help, self.policy_faults.clone());
         r.register("queries", "Queries ended, by outcome", self.queries.clone());
         r.register_with_unit(
             "query",
@@ -103,6 +112,11 @@ impl Metrics {
         self.rpc_seconds.get_or_create(&labels).observe(took.as_secs_f64());
         let Method { service, method } = labels;
         self.rpc.get_or_create(&RpcLabels { service, method, code }).inc();
+    }
+
+    /// A decision was denied for `fault`, the name of a fault of the policy engines.
+    pub fn policy_fault(&self, fault: &'static str) {
+        self.policy_faults.get_or_create(&FaultLabels { fault }).inc();
     }
 
     /// A query ended with `outcome` (`ok`, or the name of the reason it was refused or failed for) after `took`.
@@ -170,6 +184,7 @@ mod tests {
     fn every_metric_is_rendered_under_its_published_name() {
         let metrics = Metrics::new(["/odh.v1.QueryService/Execute"]);
         metrics.rpc("/odh.v1.QueryService/Execute", "OK", Duration::from_millis(3));
+        metrics.policy_fault("engine_panic");
         metrics.query("ok", Duration::from_millis(3));
         metrics.audit_committed(2, Duration::from_millis(1));
         metrics.audit_queue(5);
@@ -179,6 +194,7 @@ mod tests {
         for line in [
             "odh_rpc_total{service=\"odh.v1.QueryService\",method=\"Execute\",code=\"OK\"} 1",
             "odh_rpc_seconds_count{service=\"odh.v1.QueryService\",method=\"Execute\"} 1",
+            "odh_policy_faults_total{fault=\"engine_panic\"} 1",
             "odh_queries_total{outcome=\"ok\"} 1",
             "odh_query_seconds_count 1",
             "odh_audit_entries_total 2",

@@ -4,6 +4,7 @@ mod diff;
 mod new;
 mod show;
 mod simulate;
+mod test;
 
 use std::path::PathBuf;
 
@@ -102,6 +103,8 @@ enum Command {
         #[arg(long)]
         reason: String,
     },
+    /// Run the tests that lie beside policies, without a hub. Exit code 1 if a case fails, 2 if a file cannot be read.
+    Test(test::Args),
     /// List the purposes that policies and queries can name.
     Purposes,
     /// Show what the policy in force decides, and why.
@@ -174,6 +177,7 @@ pub async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
         }
         Command::Diff { old, new } => diff::run(&old, &new, session).await,
         Command::Simulate(args) => simulate::run(args, session).await,
+        Command::Test(args) => test::run(&args, session),
         Command::Purposes => purposes(session).await,
         Command::Explain { dataset, action, purpose, columns, participant } => {
             let request = pb::ExplainDecisionRequest {

@@ -26,7 +26,19 @@ pub fn for_requester(decision: &Decision, policy: &Policy, who: &ParticipantId) 
             en: format!("Permitted by rule `{}` of the policy of `{}`.", permit.rule, policy.dataset),
         };
     }
-    if fired(decision) {
+    if fired(decision) == Some(RuleOutcome::Unknown) {
+        return Text {
+            fr: format!(
+                "La politique de `{}` interdit peut-être cet usage : le hub ignore un attribut de votre organisation.",
+                policy.dataset
+            ),
+            en: format!(
+                "The policy of `{}` may deny this use: the hub does not know an attribute of your organisation.",
+                policy.dataset
+            ),
+        };
+    }
+    if fired(decision).is_some() {
         return Text {
             fr: format!("La politique de `{}` interdit cet usage.", policy.dataset),
             en: format!("The policy of `{}` denies this use.", policy.dataset),
@@ -67,12 +79,17 @@ pub fn in_full(decision: &Decision, policy: &Policy) -> Text {
 }
 
 /// The refusal of a denied use: `POLICY_DENIED` with the clause that [`for_requester`] names and, in words, the rule it
-/// is of and what would unlock the use. `prohibition` stands for a deny that fired, `rule` for nothing near enough to
-/// name.
+/// is of and what would unlock the use. `prohibition` stands for a deny that fired, `unknown` for one that fired because
+/// the hub lacks an attribute of the caller, `rule` for nothing near enough to name.
 pub fn refusal(decision: &Decision, policy: &Policy, who: &ParticipantId, unlocks: &[Unlock]) -> Error {
     let error = Error::new(Reason::PolicyDenied).with("dataset", &policy.dataset);
     let (clause, mut en, mut fr) = match nearest_permit(decision, policy, who) {
-        _ if fired(decision) => {
+        _ if fired(decision) == Some(RuleOutcome::Unknown) => (
+            ("unknown", "inconnu"),
+            "the hub lacks an attribute of yours that a prohibition asks for".to_owned(),
+            "il manque au hub un de vos attributs dont dépend une interdiction".to_owned(),
+        ),
+        _ if fired(decision).is_some() => {
             (("prohibition", "interdiction"), "it is prohibited".to_owned(), "c'est interdit".to_owned())
         }
         Some((rule, clause)) => {
@@ -107,8 +124,11 @@ const fn name_fr(clause: Clause) -> &'static str {
     }
 }
 
-fn fired(decision: &Decision) -> bool {
-    decision.trace.iter().any(|trace| trace.outcome == RuleOutcome::Denies)
+/// Whether a deny fired, and if each that did fired for want of an attribute.
+fn fired(decision: &Decision) -> Option<RuleOutcome> {
+    let mut outcomes = decision.trace.iter().map(|trace| trace.outcome).filter(|outcome| outcome.denies());
+    let first = outcomes.next()?;
+    Some(if outcomes.any(|outcome| outcome == RuleOutcome::Denies) { RuleOutcome::Denies } else { first })
 }
 
 /// The permit that failed latest and the clause it failed in; the first of several. One that misses the action asked
@@ -118,6 +138,7 @@ fn nearest_permit<'a>(decision: &'a Decision, policy: &Policy, who: &Participant
     decision
         .trace
         .iter()
+        .filter(|trace| trace.outcome == RuleOutcome::Misses)
         .filter_map(|trace| Some((&trace.rule, trace.first_failed?)))
         .filter(|(rule, clause)| is_permit(rule) && *clause != Clause::Action)
         .rev()
@@ -134,6 +155,10 @@ fn line(trace: &RuleTrace, policy: &Policy) -> (String, String) {
     let (fr, en) = match (trace.outcome, trace.first_failed) {
         (RuleOutcome::Permits, _) => ("permet".to_owned(), "permits".to_owned()),
         (RuleOutcome::Denies, _) => ("interdit".to_owned(), "denies".to_owned()),
+        (RuleOutcome::Unknown, clause) => {
+            let name = clause.map_or("?", Clause::as_str);
+            (format!("interdit, faute de connaître `{name}`"), format!("denies, since `{name}` is not known"))
+        }
         (RuleOutcome::Misses, Some(clause)) => {
             let (fr, en) = phrase(clause);
             (format!("ne s'applique pas : {fr}"), format!("does not apply: {en}"))

@@ -99,6 +99,11 @@ impl Step {
 
 /// What would unlock a denied use, the nearest first.
 pub fn unlocks(policy: &CompiledPolicy, question: &Question<'_>, vocabulary: &Vocabulary) -> Vec<Unlock> {
+    let unknown = |one: &crate::domain::RuleTrace| one.outcome == RuleOutcome::Unknown;
+    // What the hub lacks is the operator's business, and each further question would raise the alert again.
+    if decide(policy, question, vocabulary).map_or(true, |decision| decision.trace.iter().any(unknown)) {
+        return Vec::new();
+    }
     let rules = &policy.policy().rules;
     let known = rules.iter().filter(|rule| rule.effect == Effect::Permit && may_know(rule, &question.who.participant));
     let mut found: Vec<Unlock> =
@@ -158,8 +163,8 @@ impl Attempt<'_> {
             at: asked.at,
             rule: Some(&self.rule.id),
         };
-        let trace = decide(self.policy, &question, self.vocabulary).trace;
-        let denied = trace.iter().any(|one| one.outcome == RuleOutcome::Denies);
+        let trace = decide(self.policy, &question, self.vocabulary).ok()?.trace;
+        let denied = trace.iter().any(|one| one.outcome.denies());
         let own = trace.into_iter().find(|one| one.rule == self.rule.id)?;
         Some((own.outcome, own.first_failed, denied))
     }

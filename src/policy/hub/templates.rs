@@ -3,11 +3,43 @@
 //! Lines are split at commas and trimmed; nothing is quoted. A family, act or effect that the hub does not know
 //! is refused, since a misspelt line would otherwise silently never match.
 
+use std::{collections::BTreeSet, fmt};
+
 use super::acts::{Act, Family};
 use crate::error::{Error, Result};
 
-/// One line `p, role, family, act, effect`, as casbin wants it.
-pub(super) fn rows(text: &str) -> Result<Vec<Vec<String>>> {
+/// What one template says of one role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::policy) struct Row {
+    /// With its prefix.
+    role: String,
+    family: Family,
+    act: Act,
+    /// False is a deny.
+    pub(in crate::policy) allows: bool,
+}
+
+impl Row {
+    /// The columns of `policy_definition`.
+    pub(super) fn cells(&self) -> Vec<String> {
+        let effect = if self.allows { "allow" } else { "deny" };
+        [&self.role, self.family.as_str(), self.act.as_str(), effect].map(str::to_owned).to_vec()
+    }
+
+    /// Whether it says something about an act of somebody with these roles.
+    pub(in crate::policy) fn is_about(&self, roles: &BTreeSet<String>, family: Family, act: Act) -> bool {
+        self.family == family && self.act == act && roles.contains(&self.role)
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} {}", self.role.trim_start_matches("role:"), self.act, self.family)
+    }
+}
+
+/// The lines `p, role, family, act, effect`.
+pub(super) fn rows(text: &str) -> Result<Vec<Row>> {
     lines(text)
         .map(|(number, fields)| {
             let ["p", role, family, act, effect] = fields[..] else {
@@ -16,8 +48,7 @@ pub(super) fn rows(text: &str) -> Result<Vec<Vec<String>>> {
             if !role.starts_with("role:") || !matches!(effect, "allow" | "deny") {
                 return Err(malformed(number, "role or effect"));
             }
-            let (family, act): (Family, Act) = (family.parse()?, act.parse()?);
-            Ok([role, family.as_str(), act.as_str(), effect].map(str::to_owned).to_vec())
+            Ok(Row { role: role.to_owned(), family: family.parse()?, act: act.parse()?, allows: effect == "allow" })
         })
         .collect()
 }

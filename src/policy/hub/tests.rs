@@ -208,13 +208,118 @@ fn memberships_that_fail_the_self_test_leave_the_old_ones_in_force() {
     let policy = policy_of(&[&someone]);
     let lines: Vec<_> = HUB_POLICY.lines().filter(|line| line.starts_with("p,") && line.ends_with("deny")).collect();
     assert_eq!(lines.len(), 9);
-    for broken in lines {
-        let templates = HUB_POLICY.replace(broken, "");
-        assert!(policy.replace(&[], 9, &templates).is_err(), "{broken}");
+    let without = |line: &&str| HUB_POLICY.replace(*line, "");
+    for broken in lines.iter().map(without).chain([String::new(), "p, role:x".to_owned()]) {
+        let refused = policy.replace(&[], 9, HUB_MODEL, &broken).unwrap_err();
+        assert_eq!(Fault::of(&refused), Some(Fault::ReloadFailed));
+        assert_eq!(policy.revision(), 1);
+        assert!(may(&policy, &someone, "chu", Family::Query, Act::Run));
     }
-    assert!(policy.replace(&[], 9, "").is_err());
-    assert_eq!(policy.revision(), 1);
-    assert!(may(&policy, &someone, "chu", Family::Query, Act::Run));
+}
+
+#[test]
+fn no_part_of_the_model_can_be_left_out_without_a_case_of_the_self_test_noticing() {
+    let someone = caller("chu", &[Role::Requester]);
+    let policy = policy_of(&[&someone]);
+    for (part, without) in [
+        ("r.obj == p.obj && ", ""),
+        ("r.act == p.act && ", ""),
+        (" && (g(r.sub, p.role, r.dom) || g(r.sub, p.role, \"hub\"))", ""),
+        ("g(r.sub, p.role, r.dom) || ", ""),
+        (" || g(r.sub, p.role, \"hub\")", ""),
+        (", r.dom)", ", \"selftest\")"),
+        (" && !some(where (p.eft == deny))", ""),
+        ("some(where (p.eft == allow)) && ", ""),
+    ] {
+        assert!(HUB_MODEL.contains(part), "{part}");
+        let mutant = HUB_MODEL.replace(part, without);
+        assert!(policy.replace(&[], 9, &mutant, HUB_POLICY).is_err(), "no case notices that `{part}` is gone");
+    }
+    policy.replace(&[membership(&someone)], 9, HUB_MODEL, HUB_POLICY).unwrap();
+}
+
+#[test]
+fn an_engine_that_fails_or_panics_or_does_not_fit_its_rows_never_comes_into_force() {
+    let someone = caller("chu", &[Role::Requester]);
+    let policy = policy_of(&[&someone]);
+    for (from, to) in [
+        ("m = r.obj", "m = no_such_function(r.obj) && r.obj"),
+        ("m = r.obj", "m = regexMatch(\"a\", \"(\") && r.obj"),
+        ("p = role, obj, act, eft", "p = role, obj, act, extra, eft"),
+        ("[matchers]", "[matcher]"),
+    ] {
+        let broken = HUB_MODEL.replacen(from, to, 1);
+        assert_ne!(broken, HUB_MODEL);
+        let refused = policy.replace(&[], 9, &broken, HUB_POLICY).unwrap_err();
+        assert_eq!(Fault::of(&refused), Some(Fault::ReloadFailed), "{to}");
+        assert!(may(&policy, &someone, "chu", Family::Query, Act::Run), "{to}");
+    }
+}
+
+#[test]
+fn an_engine_that_fails_or_panics_later_denies_with_a_reason_of_its_own() {
+    let someone = caller("chu", &[Role::Requester]);
+    for (matcher, fault) in [("no_such_function(r.obj)", Fault::Engine), ("regexMatch(r.obj, \"(\")", Fault::Panic)] {
+        let mut loaded = Loaded::new(&id("region"), &[membership(&someone)], 1, HUB_MODEL, HUB_POLICY).unwrap();
+        let broken = HUB_MODEL.replacen("m = ", &format!("m = {matcher} && "), 1);
+        let mut model = super::super::read_model(&broken).unwrap();
+        for row in templates::rows(HUB_POLICY).unwrap() {
+            model.add_policy("p", "p", row.cells());
+        }
+        loaded.enforcer = super::super::enforcer(model).unwrap();
+        let policy = HubPolicy { operator: id("region"), loaded: ArcSwap::from_pointee(loaded) };
+        let own = id("chu");
+        let refused = policy.authorise(&someone, Domain::Participant(&own), Family::Query, Act::Run).unwrap_err();
+        assert_eq!(refused.reason(), Reason::DecisionFailed);
+        assert_eq!(Fault::of(&refused), Some(fault));
+    }
+}
+
+/// The member `steady` is in both sets of memberships; `moving` is a steward in one and a requester in the other.
+#[test]
+fn a_thousand_reloads_fail_or_mix_no_decision_that_is_made_meanwhile() {
+    let steady = caller("chu", &[Role::Requester]);
+    let moving = [caller("irit", &[Role::Steward]), caller("irit", &[Role::Requester])];
+    let moving = moving.map(|each| Caller { member: MemberId::generate(Timestamp::from_micros(7)), ..each });
+    let moving = [moving[0].clone(), Caller { member: moving[0].member, ..moving[1].clone() }];
+    let others: Vec<_> = (0..50).map(|n| membership(&caller(&format!("p{n}"), &[Role::Steward]))).collect();
+    let sets = [0, 1].map(|n| [vec![membership(&steady), membership(&moving[n])], others.clone()].concat());
+    let policy = HubPolicy::new(id("region"), &sets[0], 0).unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let decided = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                use std::sync::atomic::Ordering::Relaxed;
+                let (chu, irit) = (id("chu"), id("irit"));
+                while !done.load(Relaxed) {
+                    let run = policy.authorise(&steady, Domain::Participant(&chu), Family::Query, Act::Run);
+                    assert!(run.is_ok(), "{run:?}");
+                    let create = policy.authorise(&steady, Domain::Participant(&chu), Family::Dataset, Act::Create);
+                    assert_eq!(create.unwrap_err().reason(), Reason::RoleMissing);
+                    // Of a member that changes, each decision is by the roles it is made for, or is not made.
+                    for (caller, mine, other) in [
+                        (&moving[0], (Family::Dataset, Act::Create), (Family::Query, Act::Run)),
+                        (&moving[1], (Family::Query, Act::Run), (Family::Dataset, Act::Create)),
+                    ] {
+                        let domain = Domain::Participant(&irit);
+                        let permitted = policy.authorise(caller, domain, mine.0, mine.1).map_err(|e| e.reason());
+                        assert!(permitted.is_ok() || permitted == Err(Reason::Unavailable), "{permitted:?}");
+                        let denied = policy.authorise(caller, domain, other.0, other.1).unwrap_err().reason();
+                        assert!(matches!(denied, Reason::RoleMissing | Reason::Unavailable), "{denied:?}");
+                    }
+                    decided.fetch_add(6, Relaxed);
+                }
+            });
+        }
+        for revision in 1..=1_000_i64 {
+            policy.reload(&sets[usize::from(revision % 2 == 1)], revision).unwrap();
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    let decided = decided.into_inner();
+    println!("{decided} decisions during 1000 reloads");
+    assert!(decided > 100 && policy.revision() == 1_000);
 }
 
 #[test]

@@ -110,6 +110,8 @@ fn judge(clause: Clause, request: Dynamic, cell: Dynamic, effect: Dynamic, test:
     };
     if !holds {
         trace::missed(clause);
+    } else if truth == Truth::Unknown {
+        trace::unknown(clause);
     }
     holds.into()
 }

@@ -8,6 +8,12 @@
 mod cells;
 mod clauses;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod generate;
+#[cfg(test)]
+mod obligations;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 pub(in crate::policy) mod reference;
@@ -26,7 +32,7 @@ pub(in crate::policy) use self::cells::EU;
 use casbin::{CoreApi, DefaultModel, Enforcer, Model, rhai::Dynamic};
 use moka::sync::Cache;
 
-use super::assets::USAGE_MODEL;
+use super::{assets::USAGE_MODEL, fault::Fault};
 use crate::{
     domain::{
         Action, Caller, Decision, Digest, Effect, Kind, LegalBasis, Name, Participant, ParticipantId, Permit, Policy,
@@ -35,15 +41,13 @@ use crate::{
     error::{Error, Reason, Result},
 };
 
-/// Whether `policy` permits what `question` asks. Never fails: whatever goes wrong denies and is logged.
+/// Whether `policy` permits what `question` asks. Whatever goes wrong is a fault: `DECISION_FAILED`, with an alert.
 ///
 /// A permit of `read` also permits `aggregate`, and a deny of `aggregate` also denies `read`. For `aggregate` the
 /// permit always says `aggregate_only`; without a smallest group of the policy's it is 1: aggregates of any size.
-pub fn decide(policy: &CompiledPolicy, question: &Question<'_>, vocabulary: &Vocabulary) -> Decision {
+pub fn decide(policy: &CompiledPolicy, question: &Question<'_>, vocabulary: &Vocabulary) -> Result<Decision> {
     let request = clauses::Request::new(question, vocabulary);
-    let Some((allowed, said)) = policy.run(request) else {
-        return Decision { policy: policy.digest, permit: None, trace: Vec::new() };
-    };
+    let (allowed, said) = policy.run(request)?;
     let trace: Vec<_> = policy
         .policy
         .rules
@@ -51,7 +55,10 @@ pub fn decide(policy: &CompiledPolicy, question: &Question<'_>, vocabulary: &Voc
         .zip(said)
         .map(|(rule, (outcome, first_failed))| RuleTrace { rule: rule.id.clone(), outcome, first_failed })
         .collect();
-    let denied = trace.iter().any(|rule| rule.outcome == RuleOutcome::Denies);
+    let denied = trace.iter().any(|rule| rule.outcome.denies());
+    if let Some(rule) = trace.iter().find(|rule| rule.outcome == RuleOutcome::Unknown) {
+        Fault::UnknownAttribute.alert(format_args!("policy {}, rule `{}`", policy.digest, rule.rule));
+    }
     let governing = policy
         .policy
         .rules
@@ -61,7 +68,7 @@ pub fn decide(policy: &CompiledPolicy, question: &Question<'_>, vocabulary: &Voc
         .map(|(rule, _)| rule)
         .find(|rule| question.rule.is_none_or(|wanted| *wanted == rule.id));
     let permit = governing.filter(|_| allowed && !denied).map(|rule| policy.permit(rule, question.action));
-    Decision { policy: policy.digest, permit, trace }
+    Ok(Decision { policy: policy.digest, permit, trace })
 }
 
 /// What a policy can ask about a caller. `None` is unknown: it misses a permit that asks and fires a deny.
@@ -140,8 +147,7 @@ impl CompiledPolicy {
         Self::with_model(policy, USAGE_MODEL)
     }
 
-    fn with_model(policy: Policy, model: &str) -> Result<Self> {
-        let mut model: DefaultModel = super::read_model(model)?;
+    pub(super) fn with_model(policy: Policy, model: &str) -> Result<Self> {
         let mut seen = BTreeSet::new();
         for (index, rule) in policy.rules.iter().enumerate() {
             let refuse = |detail: &str| {
@@ -154,14 +160,32 @@ impl CompiledPolicy {
             if rule.effect == Effect::Permit && rule.legal_basis.is_none() && !only_discovers(rule) {
                 return refuse("a permit of use without legal basis");
             }
-            if !model.add_policy("p", "p", cells::row(rule)) {
-                return refuse("the engine did not take it");
+        }
+        let rows = policy.rules.iter().map(cells::row).collect();
+        Self::assemble(policy, rows, model)
+    }
+
+    /// Puts these rows into an engine that combines their effects as the hub means it and no other way.
+    fn assemble(policy: Policy, rows: Vec<Vec<String>>, model: &str) -> Result<Self> {
+        let digest = policy.digest();
+        let mut model: DefaultModel = super::read_model(model)?;
+        let effect = model.get_model().get("e").and_then(|section| section.get("e")).map(|e| e.value.as_str());
+        if effect != Some(trace::EXPRESSION) {
+            return Err(Fault::UnknownEffect.raise(format_args!("policy {digest}: {effect:?}")));
+        }
+        for row in rows {
+            super::require_arity(&model, &row)?;
+            if !row.last().is_some_and(|effect| effect == cells::ALLOW || effect == cells::DENY) {
+                return Err(Fault::UnknownEffect.raise(format_args!("policy {digest}: a rule has another")));
+            }
+            if !model.add_policy("p", "p", row) {
+                return Err(Fault::ModelMismatch.raise(format_args!("policy {digest}: the engine refuses a rule")));
             }
         }
         let mut enforcer = super::enforcer(model)?;
         enforcer.set_effector(Box::new(trace::TraceEffector));
         clauses::register(&mut enforcer);
-        Ok(Self { digest: policy.digest(), policy, enforcer })
+        Ok(Self { policy, digest, enforcer })
     }
 
     /// The policy.
@@ -180,21 +204,20 @@ impl CompiledPolicy {
         Permit { how: self.policy.floor.clone(), ..permit }
     }
 
-    /// The engine's answer and what each rule said; none if the engine failed, which is logged.
-    fn run(&self, request: clauses::Request) -> Option<(bool, Vec<trace::Said>)> {
+    /// The engine's answer and what each rule said.
+    fn run(&self, request: clauses::Request) -> Result<(bool, Vec<trace::Said>)> {
         if self.policy.rules.is_empty() {
-            return Some((false, Vec::new()));
+            return Ok((false, Vec::new()));
         }
         let arguments = vec![Dynamic::from(Arc::new(request))];
         let answer = catch_unwind(AssertUnwindSafe(|| self.enforcer.enforce(arguments)));
         let said = trace::take();
         match answer {
-            Ok(Ok(allowed)) if said.len() == self.policy.rules.len() => return Some((allowed, said)),
-            Ok(Ok(_)) => tracing::error!(policy = %self.digest, "the usage engine skipped a rule: denied"),
-            Ok(Err(error)) => tracing::error!(policy = %self.digest, %error, "the usage engine failed: denied"),
-            Err(_) => tracing::error!(policy = %self.digest, "the usage engine panicked: denied"),
+            Ok(Ok(allowed)) if said.len() == self.policy.rules.len() => Ok((allowed, said)),
+            Ok(Ok(_)) => Err(Fault::RuleSkipped.raise(format_args!("policy {}", self.digest))),
+            Ok(Err(error)) => Err(Fault::Engine.raise(format_args!("policy {}: {error}", self.digest))),
+            Err(_) => Err(Fault::Panic.raise(format_args!("policy {}", self.digest))),
         }
-        None
     }
 
     fn permit(&self, rule: &Rule, action: Action) -> Permit {
@@ -241,9 +264,14 @@ impl UsagePolicies {
         self.cache.get(digest)
     }
 
-    /// Compiles `policy` and keeps it under the digest of its own content.
+    /// Compiles a policy in force and keeps it under the digest of its own content. One that cannot be compiled should
+    /// never have come into force: that is a fault.
     pub fn compile(&self, policy: Policy) -> Result<Arc<CompiledPolicy>> {
-        let compiled = Arc::new(CompiledPolicy::new(policy)?);
+        let digest = policy.digest();
+        let compiled = Arc::new(CompiledPolicy::new(policy).map_err(|error| match Fault::of(&error) {
+            Some(_) => error,
+            None => Fault::ModelMismatch.raise(format_args!("policy {digest}: {error}")),
+        })?);
         self.cache.insert(compiled.digest, Arc::clone(&compiled));
         Ok(compiled)
     }

@@ -1,14 +1,17 @@
-//! The same decision in plain Rust over the typed rules: what the engine is tested against. No cells, no casbin.
+//! The same decision in plain Rust over the typed rules: what the engine is tested against, here and
+//! in `tests/oracles/`. No cells, no casbin.
 
-use super::{Attributes, Question};
-use crate::domain::{Action, Clause, Columns, Effect, Name, Policy, Rule, RuleOutcome, RuleTrace, Vocabulary};
+use crate::{
+    domain::{Action, Clause, Columns, Effect, Name, Policy, Rule, RuleOutcome, RuleTrace, Vocabulary},
+    policy::{Attributes, Question},
+};
 
 const EU: &str = "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK";
 
 /// The governing permit and every rule's part.
 pub(in crate::policy) fn evaluate(policy: &Policy, q: &Question<'_>, v: &Vocabulary) -> (Option<Name>, Vec<RuleTrace>) {
     let trace: Vec<_> = policy.rules.iter().map(|rule| outcome(rule, q, v)).collect();
-    if trace.iter().any(|t| t.outcome == RuleOutcome::Denies) {
+    if trace.iter().any(|t| matches!(t.outcome, RuleOutcome::Denies | RuleOutcome::Unknown)) {
         return (None, trace);
     }
     let permits = trace.iter().filter(|t| t.outcome == RuleOutcome::Permits).map(|t| t.rule.clone());
@@ -21,16 +24,16 @@ pub(in crate::policy) fn evaluate(policy: &Policy, q: &Question<'_>, v: &Vocabul
 
 fn outcome(rule: &Rule, q: &Question<'_>, v: &Vocabulary) -> RuleTrace {
     let deny = rule.effect == Effect::Deny;
-    let failed = clauses(rule, q, v).into_iter().find(|(_, holds)| !holds.unwrap_or(deny));
-    RuleTrace {
-        rule: rule.id.clone(),
-        outcome: match failed {
-            Some(_) => RuleOutcome::Misses,
-            None if deny => RuleOutcome::Denies,
-            None => RuleOutcome::Permits,
-        },
-        first_failed: failed.map(|(clause, _)| clause),
-    }
+    let clauses = clauses(rule, q, v);
+    let failed = clauses.iter().find(|(_, holds)| !holds.unwrap_or(deny));
+    let unknown = clauses.iter().find(|(_, holds)| holds.is_none());
+    let (outcome, clause) = match (failed, unknown) {
+        (Some(failed), _) => (RuleOutcome::Misses, Some(failed)),
+        (None, Some(unknown)) => (RuleOutcome::Unknown, Some(unknown)),
+        (None, None) if deny => (RuleOutcome::Denies, None),
+        (None, None) => (RuleOutcome::Permits, None),
+    };
+    RuleTrace { rule: rule.id.clone(), outcome, first_failed: clause.map(|(clause, _)| *clause) }
 }
 
 /// Each clause with its truth; none is unknown.

@@ -10,12 +10,13 @@ use casbin::{EffectKind, Effector, EffectorStream};
 
 use crate::domain::{Clause, RuleOutcome};
 
-/// One rule's outcome and, for a miss, its first clause that did not hold.
+/// One rule's outcome and its first clause that did not hold, or that was unknown.
 pub(super) type Said = (RuleOutcome, Option<Clause>);
 
 #[derive(Default)]
 struct Run {
     missed: Option<Clause>,
+    unknown: Option<Clause>,
     said: Vec<Said>,
 }
 
@@ -28,6 +29,11 @@ pub(super) fn missed(clause: Clause) {
     RUN.with_borrow_mut(|run| run.missed = run.missed.or(Some(clause)));
 }
 
+/// Notes that `clause` of the deny in hand is unknown, and therefore holds; the first one counts.
+pub(super) fn unknown(clause: Clause) {
+    RUN.with_borrow_mut(|run| run.unknown = run.unknown.or(Some(clause)));
+}
+
 /// Ends the run and returns what the rules said, in their order.
 pub(super) fn take() -> Vec<Said> {
     RUN.take().said
@@ -37,7 +43,7 @@ pub(super) fn take() -> Vec<Said> {
 pub(super) struct TraceEffector;
 
 /// How casbin spells the only effect that this effector means.
-const EXPRESSION: &str = "some(where (p_eft == allow)) && !some(where (p_eft == deny))";
+pub(super) const EXPRESSION: &str = "some(where (p_eft == allow)) && !some(where (p_eft == deny))";
 
 impl Effector for TraceEffector {
     fn new_stream(&self, expression: &str, rules: usize) -> Box<dyn EffectorStream> {
@@ -67,8 +73,12 @@ impl EffectorStream for TraceStream {
         self.allowed |= outcome == RuleOutcome::Permits;
         self.denied |= outcome == RuleOutcome::Denies;
         RUN.with_borrow_mut(|run| {
-            let missed = run.missed.take();
-            run.said.push((outcome, missed.filter(|_| outcome == RuleOutcome::Misses)));
+            let said = match (outcome, run.missed.take(), run.unknown.take()) {
+                (RuleOutcome::Misses, missed, _) => (RuleOutcome::Misses, missed),
+                (RuleOutcome::Denies, _, Some(unknown)) => (RuleOutcome::Unknown, Some(unknown)),
+                (outcome, ..) => (outcome, None),
+            };
+            run.said.push(said);
         });
         self.left = self.left.saturating_sub(1);
         self.left == 0

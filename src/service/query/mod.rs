@@ -22,7 +22,7 @@ pub use self::{
 use super::Services;
 use crate::{
     audit::Committed,
-    domain::{Caller, EntryDraft, EntryKind, GrantId, PurposeSlug, QueryId},
+    domain::{Caller, DatasetId, EntryDraft, EntryKind, GrantId, PurposeSlug, QueryId},
     error::{Error, Reason, Result},
     policy::{Act, Family, Permit},
     query::Planned,
@@ -93,6 +93,18 @@ impl Services {
         let (resolved, planned) = self.prepare(caller, ask).await?;
         let max_duration = self.inner.engine.deadline();
         Ok(QueryExplanation { k: resolved.k(), max_rows: planned.max_rows(), max_duration, datasets: resolved.uses })
+    }
+
+    /// What would govern a query on these datasets, whatever its text; `ask.sql` is not looked at.
+    pub async fn explain_uses(
+        &self,
+        caller: &Caller,
+        datasets: &BTreeSet<DatasetId>,
+        ask: &QueryRequest,
+    ) -> Result<Vec<DatasetUse>> {
+        let _permit = self.authorise(caller, &caller.participant, Family::Query, Act::Explain).await?;
+        self.inner.vocabulary.require(&ask.purpose)?;
+        Ok(self.resolve(caller, datasets, ask).await?.uses)
     }
 
     async fn prepare(&self, caller: &Caller, ask: &QueryRequest) -> Result<(Resolved, Planned)> {

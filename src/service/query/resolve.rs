@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Reason, Result},
     policy::Attributes,
     query::GovernedDataset,
-    service::policy::Question,
+    service::{decide::Governing, policy::Question},
     store::{Topic, Tx, access, consent, dataset, policy},
 };
 
@@ -156,15 +156,15 @@ impl Services {
         let version = in_force.ok_or_else(|| no_policy(&dataset.id))?;
         let compiled = self.compiled(&version)?;
         let who = Attributes::from(caller);
-        let judge = self.judge(&compiled, &who, dataset);
-        match judge.open(&ask.purpose) {
-            Ok((action, rule, permit)) => {
+        let judge = self.judge(&compiled, &who, dataset)?;
+        match judge.open(&ask.purpose)? {
+            Governing::Rule(action, rule, permit) => {
                 let (how, columns) = (permit.how.clone(), rule.columns.clone());
                 let aggregate = action == Action::Aggregate || how.aggregate_only.is_some();
-                Ok(Terms { version, grant: None, permit: Some(permit), how, columns, aggregate })
+                Ok(Terms { version, grant: None, permit: Some(*permit), how, columns, aggregate })
             }
-            Err(None) => Err(no_policy(&dataset.id)),
-            Err(Some(decision)) => {
+            Governing::Nothing(None) => Err(no_policy(&dataset.id)),
+            Governing::Nothing(Some(decision)) => {
                 let question = Question {
                     action: Action::Aggregate,
                     purpose: Some(&ask.purpose),

@@ -182,8 +182,8 @@ impl Trial {
         &'a self,
         compiled: &'a CompiledPolicy,
         who: &'a crate::policy::Attributes,
-        vocabulary: &'a crate::domain::Vocabulary,
+        services: &'a Services,
     ) -> Judge<'a> {
-        Judge { compiled, who, at: self.at, dataset: &self.dataset, vocabulary }
+        Judge { compiled, who, at: self.at, dataset: &self.dataset, services }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
         CompiledPolicy,
         diff::{Terms, compare},
     },
-    service::{Services, policy::Question},
+    service::{Services, decide::Governing, policy::Question},
     store::policy,
 };
 
@@ -64,10 +64,10 @@ impl Services {
         for past in &history.uses {
             let bound = past.grant.as_ref().and_then(|grant| of_grants.get(&grant.policy));
             let before = match bound.or(in_force.as_ref()) {
-                Some(compiled) => self.outcome(trial, compiled, past, bound.is_some()),
+                Some(compiled) => self.outcome(trial, compiled, past, bound.is_some())?,
                 None => None,
             };
-            let after = self.outcome(trial, &trial.draft, past, false);
+            let after = self.outcome(trial, &trial.draft, past, false)?;
             match candidate(trial, past, before, after) {
                 Some(flip) => flips.push(flip),
                 None => unchanged += 1,
@@ -81,29 +81,32 @@ impl Services {
     }
 
     /// What permits a use under a policy; `bound` asks for the rule of its grant alone.
-    fn outcome(&self, trial: &Trial, compiled: &CompiledPolicy, past: &Past, bound: bool) -> Option<Outcome> {
-        let judge = trial.judge(compiled, &past.who, &self.inner.vocabulary);
+    fn outcome(&self, trial: &Trial, compiled: &CompiledPolicy, past: &Past, bound: bool) -> Result<Option<Outcome>> {
+        let judge = trial.judge(compiled, &past.who, self);
         let policy = compiled.policy();
         let Some(purpose) = &past.purpose else {
             let terms = Terms { how: How::default(), legal_basis: None, duties: Vec::new() };
-            return judge.sees().then(|| Outcome { rule: None, terms, columns: BTreeSet::new() });
+            return Ok(judge.sees()?.then(|| Outcome { rule: None, terms, columns: BTreeSet::new() }));
         };
         if trial.dataset.access == Access::Open {
-            let (_, rule, _) = judge.open(purpose).ok()?;
-            return Some(under(trial, policy, rule, &Columns::All));
+            return Ok(match judge.open(purpose)? {
+                Governing::Rule(_, rule, _) => Some(under(trial, policy, rule, &Columns::All)),
+                Governing::Nothing(_) => None,
+            });
         }
         let cited = past.grant.as_ref().map(|grant| &grant.rule);
         let permitted = if bound {
             let question =
                 Question { action: past.action, purpose: Some(purpose), columns: &past.columns, rule: cited };
-            judge.decide(&question).permit.into_iter().collect()
+            judge.decide(&question)?.permit.into_iter().collect()
         } else {
-            let decisions = judge.ask(past.action, purpose, &past.columns, None);
+            let decisions = judge.ask(past.action, purpose, &past.columns, None)?;
             decisions.into_iter().filter_map(|decision| decision.permit).collect::<Vec<_>>()
         };
         // Of several the owner would name one: that of the grant, if it is among them.
-        let chosen = permitted.iter().find(|permit| Some(&permit.rule) == cited).or_else(|| permitted.first())?;
-        Some(under(trial, policy, policy.rule(chosen.rule.as_str())?, &past.columns))
+        let chosen = permitted.iter().find(|permit| Some(&permit.rule) == cited).or_else(|| permitted.first());
+        let rule = chosen.and_then(|permit| policy.rule(permit.rule.as_str()));
+        Ok(rule.map(|rule| under(trial, policy, rule, &past.columns)))
     }
 }
 

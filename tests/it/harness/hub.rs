@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use odh::{
     app::App,
     config::{Config, SecretUrl},
-    domain::SystemClock,
+    domain::{Clock, SystemClock},
     error::Result,
     grpc,
     server::Listeners,
@@ -24,6 +24,8 @@ pub(crate) struct Hub {
     pub(crate) engine: Engine,
     /// Its configuration, for the next start.
     pub(crate) config: Config,
+    /// Its time, for the next start.
+    pub(crate) clock: Arc<dyn Clock>,
     dir: TempDir,
     running: Option<Running>,
     operator_token: Option<String>,
@@ -48,7 +50,7 @@ impl Hub {
         let dir = tempfile::tempdir().unwrap();
         let mut config = config(dir.path(), &url);
         change(&mut config);
-        let mut hub = Self { engine, config, dir, running: None, operator_token: None };
+        let mut hub = Self { engine, config, clock: Arc::new(SystemClock), dir, running: None, operator_token: None };
         hub.serve().await.unwrap();
         Some(hub)
     }
@@ -59,7 +61,8 @@ impl Hub {
         let listeners = Listeners::bind(&self.config.listen).await?;
         let addresses = listeners.addresses()?;
         let metrics = Arc::new(Metrics::new(grpc::paths()));
-        let app = App::open(self.config.clone(), addresses.https, operator(), Arc::new(SystemClock), metrics).await?;
+        let clock = Arc::clone(&self.clock);
+        let app = App::open(self.config.clone(), addresses.https, operator(), clock, metrics).await?;
         self.operator_token = app.operator_token.clone().or_else(|| self.operator_token.take());
         let services = app.services.clone();
         let site = Site {

@@ -1,5 +1,6 @@
 //! Stories of what people do with a hub, and of what they do wrong.
 
+mod decisions;
 mod enrolment;
 mod errors;
 mod explanations;
