@@ -83,10 +83,10 @@ reasons! {
     SeparationOfDuties "SEPARATION_OF_DUTIES" PermissionDenied "nobody decides on a request of their own organisation's member with the same identity" "nul ne décide de sa propre demande";
     PolicyDenied "POLICY_DENIED" PermissionDenied "the policy of `{dataset}` does not permit this ({clause}): {detail}" "la politique de `{dataset}` ne le permet pas ({clause}) : {detail}";
     DecisionFailed "DECISION_FAILED" PermissionDenied "this could not be decided ({fault}), so it is denied; the operator has been alerted" "la décision n'a pas pu être prise ({fault}) : refus ; l'opérateur est alerté";
-    GrantRequired "GRANT_REQUIRED" PermissionDenied "no active grant covers `{dataset}` for purpose `{purpose}`: ask for access first" "aucun accord actif ne couvre `{dataset}` pour la finalité `{purpose}` : demandez d'abord l'accès";
+    GrantRequired "GRANT_REQUIRED" PermissionDenied "no active grant covers `{dataset}` for purpose `{purpose}`: {unlock}" "aucun accord actif ne couvre `{dataset}` pour la finalité `{purpose}` : {unlock}";
     GrantRevoked "GRANT_REVOKED" PermissionDenied "the grant for `{dataset}` has been revoked" "l'accord sur `{dataset}` a été révoqué";
     GrantExpired "GRANT_EXPIRED" PermissionDenied "the grant for `{dataset}` has expired" "l'accord sur `{dataset}` a expiré";
-    PurposeNotPermitted "PURPOSE_NOT_PERMITTED" PermissionDenied "purpose `{purpose}` is not covered by your grants on `{dataset}`" "la finalité `{purpose}` n'est pas couverte par vos accords sur `{dataset}`";
+    PurposeNotPermitted "PURPOSE_NOT_PERMITTED" PermissionDenied "purpose `{purpose}` is not covered by your grants on `{dataset}`: {unlock}" "la finalité `{purpose}` n'est pas couverte par vos accords sur `{dataset}` : {unlock}";
     NotFoundOrDenied "NOT_FOUND_OR_DENIED" NotFound "{object} does not exist, or you may not see it" "{object} n'existe pas, ou vous ne pouvez pas le voir";
     QueryRejected "QUERY_REJECTED" InvalidArgument "the query was rejected ({rule}): {detail}" "la requête a été rejetée ({rule}) : {detail}";
     QueryFailed "QUERY_FAILED" Internal "the query failed; quote its id {query_id} to the operator" "la requête a échoué ; citez son identifiant {query_id} à l'opérateur";
@@ -107,12 +107,21 @@ reasons! {
 pub struct Error {
     reason: Reason,
     params: BTreeMap<&'static str, String>,
+    /// Parameters that are words: what they are in French.
+    french: BTreeMap<&'static str, String>,
 }
 
 impl Error {
     /// An error without parameters; add them with [`Error::with`].
     pub const fn new(reason: Reason) -> Self {
-        Self { reason, params: BTreeMap::new() }
+        Self { reason, params: BTreeMap::new(), french: BTreeMap::new() }
+    }
+
+    /// Adds one parameter that is words: each text quotes it in its own language, `ErrorInfo.metadata` in English.
+    #[must_use]
+    pub fn with_words(mut self, key: &'static str, en: impl fmt::Display, fr: impl fmt::Display) -> Self {
+        self.french.insert(key, fr.to_string());
+        self.with(key, en)
     }
 
     /// Adds one parameter. The texts quote it, and it travels as `ErrorInfo.metadata`: no personal data, no SQL.
@@ -156,22 +165,22 @@ impl Error {
 
     /// The text in French.
     pub fn message_fr(&self) -> String {
-        self.render(self.reason.texts().1)
+        self.render(self.reason.texts().1, &self.french)
     }
 
     /// The text in English, which is also [`fmt::Display`].
     pub fn message_en(&self) -> String {
-        self.render(self.reason.texts().0)
+        self.render(self.reason.texts().0, &BTreeMap::new())
     }
 
     /// Fills the template in one pass, so that a value that looks like a placeholder stays as it is.
-    fn render(&self, template: &str) -> String {
+    fn render(&self, template: &str, words: &BTreeMap<&'static str, String>) -> String {
         let mut out = String::with_capacity(template.len() + 32);
         let mut rest = template;
         while let Some((before, after)) = rest.split_once('{') {
             out.push_str(before);
             let Some((name, tail)) = after.split_once('}') else { break };
-            out.push_str(self.params.get(name).map_or("?", String::as_str));
+            out.push_str(words.get(name).or_else(|| self.params.get(name)).map_or("?", String::as_str));
             rest = tail;
         }
         out.push_str(rest);
@@ -207,6 +216,13 @@ mod tests {
         let error = Error::new(Reason::SirenInvalid).with("siren", "123");
         assert!(error.message_en().contains("`123`"));
         assert!(error.message_fr().contains("`123`"));
+    }
+
+    #[test]
+    fn a_parameter_that_is_words_is_in_the_language_of_its_text() {
+        let error = Error::new(Reason::QueryRejected).with("rule", "syntax").with_words("detail", "no", "non");
+        assert!(error.message_en().ends_with(": no") && error.message_fr().ends_with(" : non"));
+        assert_eq!(error.params()["detail"], "no");
     }
 
     #[test]

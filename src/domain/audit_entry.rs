@@ -71,6 +71,8 @@ entry_kinds! {
     PolicyRetired "policy.retired";
     /// A policy ended with its grants.
     PolicyRevoked "policy.revoked";
+    /// A policy was tried on the past.
+    PolicySimulated "policy.simulated";
     /// Access was asked for.
     AccessRequested "access.requested";
     /// Access was approved and a grant issued.

@@ -1,6 +1,6 @@
 //! The typed row filter of a policy: an expression over one row that cannot fail and has no free SQL text.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -111,5 +111,68 @@ impl Filter {
             Self::Not(part) => part.visit(see),
             _ => {}
         }
+    }
+}
+
+/// In the form of an SQL condition, for a person to read; never executed.
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let join = |filters: &[Self], word: &str| {
+            let parts: Vec<String> = filters.iter().map(ToString::to_string).collect();
+            format!("({})", parts.join(word))
+        };
+        match self {
+            Self::Compare { column, op, value } => write!(f, "{column} {} {}", sign(*op), literal(value)),
+            Self::In { column, values } => {
+                let values: Vec<String> = values.iter().map(literal).collect();
+                write!(f, "{column} IN ({})", values.join(", "))
+            }
+            Self::StartsWith { column, prefix } => write!(f, "starts_with({column}, {})", quoted(prefix)),
+            Self::IsNull { column } => write!(f, "{column} IS NULL"),
+            Self::IsNotNull { column } => write!(f, "{column} IS NOT NULL"),
+            Self::All(filters) => f.write_str(&join(filters, " AND ")),
+            Self::Any(filters) => f.write_str(&join(filters, " OR ")),
+            Self::Not(filter) => write!(f, "NOT ({filter})"),
+        }
+    }
+}
+
+const fn sign(op: CompareOp) -> &'static str {
+    match op {
+        CompareOp::Eq => "=",
+        CompareOp::Ne => "<>",
+        CompareOp::Lt => "<",
+        CompareOp::Le => "<=",
+        CompareOp::Gt => ">",
+        CompareOp::Ge => ">=",
+    }
+}
+
+fn literal(value: &Value) -> String {
+    match value {
+        Value::Bool(truth) => truth.to_string(),
+        Value::Int(number) => number.to_string(),
+        Value::Text(text) => quoted(text),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_is_shown_as_a_condition() {
+        let shown = Filter::Any(vec![Filter::All(vec![
+            Filter::Compare { column: "age".to_owned(), op: CompareOp::Ge, value: Value::Int(18) },
+            Filter::In { column: "sex".to_owned(), values: vec![Value::Text("f".to_owned())] },
+            Filter::Not(Box::new(Filter::IsNull { column: "ward".to_owned() })),
+            Filter::StartsWith { column: "code".to_owned(), prefix: "o'c".to_owned() },
+        ])])
+        .to_string();
+        assert_eq!(shown, "((age >= 18 AND sex IN ('f') AND NOT (ward IS NULL) AND starts_with(code, 'o''c')))");
     }
 }

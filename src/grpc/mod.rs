@@ -24,6 +24,7 @@ mod participant_message;
 pub mod pb;
 mod policy;
 pub mod policy_document;
+mod policy_foresight;
 mod query;
 mod status;
 mod tail;

@@ -8,16 +8,13 @@ use super::{
     idempotency::Change,
     names,
     pb::{self, decision::Outcome, policy_service_server::PolicyService},
-    policy_document as document, status,
+    policy_document as document, policy_foresight as foresight, status,
 };
 use crate::{
-    domain::{
-        Clause, DatasetId, Decision, Effect, Permit, Policy, PolicyState, PolicyVersion, Purpose, RuleOutcome,
-        RuleTrace,
-    },
-    error::{Error, Result},
+    domain::{Clause, Permit, Policy, PolicyState, PolicyVersion, Purpose, RuleOutcome, RuleTrace},
+    error::Result,
     policy::{Coverage, Covered, Finding, Severity, explain, odrl},
-    service::{UseQuestion, etag},
+    service::{Explanation, UseQuestion, etag},
 };
 
 /// The service.
@@ -140,29 +137,49 @@ impl PolicyService for Api {
         call.answer(run).await
     }
 
+    async fn compare_policies(
+        &self,
+        request: Request<pb::ComparePoliciesRequest>,
+    ) -> Result<Response<pb::ComparePoliciesResponse>, Status> {
+        let (call, asked) = Call::split(request)?;
+        let run = async {
+            let (old, new) = (foresight::choice("old", asked.old)?, foresight::choice("new", asked.new)?);
+            let compared = call.services().compare_policies(call.caller()?, old, new).await?;
+            Ok(foresight::comparison_message(compared))
+        };
+        call.answer(run).await
+    }
+
+    async fn simulate_policy(
+        &self,
+        request: Request<pb::SimulatePolicyRequest>,
+    ) -> Result<Response<pb::SimulatePolicyResponse>, Status> {
+        let (call, asked) = Call::split(request)?;
+        let run = async {
+            let ask = foresight::simulation(asked)?;
+            let (simulated, committed) = call.services().simulate_policy(call.caller()?, ask).await?;
+            Ok(foresight::simulation_message(simulated, &committed))
+        };
+        call.answer(run).await
+    }
+
     async fn explain_decision(
         &self,
         request: Request<pb::ExplainDecisionRequest>,
     ) -> Result<Response<pb::ExplainDecisionResponse>, Status> {
         let (call, asked) = Call::split(request)?;
         let run = async {
-            let (caller, services) = (call.caller()?, call.services());
-            let own = names::participant_name(&caller.participant);
-            if !asked.participant.is_empty() && asked.participant != own {
-                return Err(Error::invalid("participant", "only the caller's own can be asked about"));
-            }
+            let named = |field, name: &str| (!name.is_empty()).then(|| names::participant(field, name)).transpose();
+            let purpose = |field, slug: &str| (!slug.is_empty()).then(|| convert::purpose(field, slug)).transpose();
             let question = UseQuestion {
                 dataset: names::dataset("dataset", &asked.dataset)?,
                 action: convert::action("action", asked.action)?,
-                purpose: convert::purpose("purpose", &asked.purpose)?,
+                purpose: purpose("purpose", &asked.purpose)?,
                 columns: convert::columns("columns", asked.columns)?,
+                participant: named("participant", &asked.participant)?,
             };
-            let in_force = services.policy(caller, &question.dataset, None).await?;
-            let (decision, policy) = services.explain_use(caller, &question).await?;
-            let owns = question.dataset.owner == caller.participant;
-            // Another version may have come into force in between.
-            let version = (in_force.digest == decision.policy).then_some(in_force.version);
-            Ok(pb::ExplainDecisionResponse { decision: Some(decision_message(&decision, &policy, version, owns)) })
+            let explained = call.services().explain_use(call.caller()?, &question).await?;
+            Ok(pb::ExplainDecisionResponse { decision: Some(decision_message(explained)) })
         };
         call.answer(run).await
     }
@@ -224,7 +241,7 @@ messages! {
         Accreditation => Accreditation, Role => Role, Columns => Columns, Purpose => Purpose, Validity => Validity,
     }
     /// Weights of findings.
-    severity_message Severity => pb::FindingSeverity { Error => Error, Warning => Warning }
+    severity_message Severity => pb::FindingSeverity { Error => Error, Warning => Warning, Info => Info }
     /// What becomes of terms.
     covered_message Coverage => pb::Coverage { Enforced => Enforced, Duty => Duty, Refused => Refused }
 }
@@ -248,7 +265,7 @@ fn version_message(version: PolicyVersion) -> pb::PolicyVersion {
 }
 
 /// `rules[0].how.masks.age` as a JSON Pointer: `/rules/0/how/masks/age`.
-fn pointer(path: &str) -> String {
+pub(super) fn pointer(path: &str) -> String {
     format!("/{}", path.replace('[', "/").replace(']', "").replace('.', "/"))
 }
 
@@ -276,22 +293,26 @@ pub(super) fn coverage_message(covered: &Covered) -> pb::TermCoverage {
     }
 }
 
-fn decision_message(decision: &Decision, policy: &Policy, version: Option<i64>, owns: bool) -> pb::Decision {
-    let name = |dataset: &DatasetId| version.map(|version| names::policy_name(dataset, version)).unwrap_or_default();
-    let refusal = || Outcome::Refusal(status::refusal(&explain::refusal(decision, policy)));
+fn decision_message(explained: Explanation) -> pb::Decision {
+    let Explanation { version, decision, participant, whole, unlocks } = explained;
+    let policy = &version.policy;
+    let refusal = || {
+        let mut refusal = status::refusal(&explain::refusal(&decision, policy, &participant, &unlocks));
+        if whole {
+            refusal.message = Some(foresight::text_message(explain::in_full(&decision, policy)));
+        }
+        Outcome::Refusal(refusal)
+    };
+    let may_see = |one: &&RuleTrace| {
+        whole || policy.rule(one.rule.as_str()).is_some_and(|rule| explain::may_know(rule, &participant))
+    };
     pb::Decision {
-        policy: name(&policy.dataset),
+        policy: names::policy_name(&policy.dataset, version.version),
         policy_digest: decision.policy.to_string(),
         outcome: Some(decision.permit.clone().map_or_else(refusal, |permit| Outcome::Permit(permit_message(permit)))),
-        trace: decision.trace.iter().filter(|one| owns || is_about_caller(one, policy)).map(trace_message).collect(),
+        trace: decision.trace.iter().filter(may_see).map(trace_message).collect(),
+        unlocks: unlocks.into_iter().map(foresight::unlock_message).collect(),
     }
-}
-
-/// Whether whoever is not the owner may see a rule's part: permits whose `who` holds. Denies and rules about others
-/// tell of parties that are none of the caller's business (P9).
-fn is_about_caller(trace: &RuleTrace, policy: &Policy) -> bool {
-    let permits = policy.rule(trace.rule.as_str()).is_some_and(|rule| rule.effect == Effect::Permit);
-    permits && trace.first_failed.is_none_or(|clause| clause as u8 > Clause::Role as u8)
 }
 
 fn permit_message(permit: Permit) -> pb::Permit {

@@ -11,7 +11,7 @@ use super::{
     call::Call,
     convert, names,
     pb::{self, execute_response::Part, explain_query_response, query_service_server::QueryService},
-    policy_document::{filter_text, mask_message},
+    policy_document::mask_message,
     status,
 };
 use crate::{
@@ -64,7 +64,7 @@ impl QueryService for Api {
                     datasets: explained.datasets.into_iter().map(terms_message).collect(),
                     k: explained.k,
                     max_rows: explained.max_rows,
-                    max_duration: None,
+                    max_duration: prost_types::Duration::try_from(explained.max_duration).ok(),
                 }),
                 Err(error) if is_refusal(error.reason()) => Outcome::Refusal(status::refusal(&error)),
                 Err(error) => return Err(error),
@@ -195,7 +195,7 @@ fn terms_message(used: DatasetUse) -> pb::DatasetTerms {
     pb::DatasetTerms {
         dataset_use: Some(use_message(&used)),
         columns: used.columns,
-        row_filter: used.row_filter.as_ref().map(filter_text).unwrap_or_default(),
+        row_filter: used.row_filter.as_ref().map(ToString::to_string).unwrap_or_default(),
         masks: used.masks.into_iter().map(|(column, mask)| (column, mask_message(mask))).collect(),
         k: used.k,
         max_rows: used.max_rows,

@@ -6,8 +6,10 @@
 //! and no clock.
 //! `policies/` holds the models, role templates, vocabulary, policy templates and charter that it embeds.
 
+mod analysis;
 pub mod assets;
 pub mod check;
+pub mod diff;
 pub mod explain;
 mod fault;
 mod hub;
@@ -23,7 +25,9 @@ pub mod vocabulary;
 use casbin::{CoreApi, DefaultModel, Enforcer, Model};
 use futures::FutureExt;
 
-pub use check::{Coverage, Covered, Finding, Severity, check, coverage};
+pub use analysis::Surroundings;
+pub use check::{Coverage, Covered, Finding, Severity, check, check_among, coverage};
+pub use diff::{Difference, DifferenceKind, diff};
 pub use fault::Fault;
 pub use hub::{Act, Domain, Family, HubPolicy, Membership, Permit};
 pub use skew::{ClockGuard, MOST_BACK};

@@ -104,6 +104,11 @@ impl Engine {
         Ok(Self { inner: Arc::new(Inner { config, places, runtime: Some(runtime) }) })
     }
 
+    /// How long an answer may take, from its release to its last batch.
+    pub fn deadline(&self) -> Duration {
+        self.inner.config.deadline
+    }
+
     /// Reads the text alone and says which datasets it names; `QUERY_REJECTED` names the rule that it breaks.
     pub async fn admit(&self, sql: &str) -> Result<Admitted> {
         if sql.len() > admit::MAX_BYTES {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use datafusion::{common::SchemaError, error::DataFusionError};
 
+use super::french::french;
 use crate::error::{Error, Reason};
 
 /// Longest piece of the caller's own text that an error quotes, in characters.
@@ -11,7 +12,9 @@ const QUOTE: usize = 64;
 
 /// A refusal that depends on the text of the query and the visible schema only.
 pub(super) fn reject(rule: &'static str, detail: impl fmt::Display) -> Error {
-    Error::new(Reason::QueryRejected).with("rule", rule).with("detail", detail)
+    let detail = detail.to_string();
+    let french = french(&detail);
+    Error::new(Reason::QueryRejected).with("rule", rule).with_words("detail", detail, french)
 }
 
 /// A failure while planning or running; `kind` is a fixed word for the log, never text of the cause.

@@ -22,6 +22,7 @@ mod consent;
 mod dataset;
 mod engine;
 mod failure;
+mod french;
 mod functions;
 mod guard;
 pub mod ingest;
@@ -29,6 +30,7 @@ mod ipc;
 mod lane;
 mod lineage;
 mod mask;
+mod number;
 mod parameters;
 mod predicate;
 mod pushed;
@@ -46,6 +48,7 @@ pub use dataset::{GovernedDataset, ORDINAL_COLUMN, arrow_type};
 pub use engine::{Engine, EngineConfig, Planned};
 pub use functions::scalar_function_names;
 pub use ipc::IpcEncoder;
+pub use number::number;
 pub use parameters::{Literal, Parameterised, parameter_guesses, parameter_schema};
 
 /// What an answer is made of and how it is laid out, for those who pass it on without looking inside.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Services, participant::check_text, require_etag};
+use super::{Services, participant::check_text, policy::Question, require_etag};
 use crate::{
     audit::Committed,
     domain::{
@@ -11,7 +11,7 @@ use crate::{
         approval_object,
     },
     error::{Error, Reason, Result},
-    policy::{Act, Family, Permit, explain},
+    policy::{Act, Family, Permit},
     store::{access, access::Side, dataset, policy},
 };
 
@@ -118,7 +118,9 @@ impl Services {
         }
         let version = self.policy(caller, &ask.dataset, None).await?;
         match self.decide_ask(caller, &dataset, &version, ask, None)?.first() {
-            Some(decision) if decision.permit.is_none() => Err(explain::refusal(decision, &version.policy)),
+            Some(decision) if decision.permit.is_none() => {
+                Err(self.refusal(caller, &dataset, &version, &asked(ask), decision))
+            }
             _ => Ok(()),
         }
     }
@@ -212,7 +214,8 @@ impl Services {
         drop(tx);
         let decisions = self.decide_ask(&requester, &dataset, &version, &request.ask, rule)?;
         let decision = the_one(decisions)?;
-        let permit = decision.permit.clone().ok_or_else(|| explain::refusal(&decision, &version.policy))?;
+        let refused = || self.refusal(&requester, &dataset, &version, &asked(&request.ask), &decision);
+        let permit = decision.permit.clone().ok_or_else(refused)?;
         let rule = version.policy.rule(permit.rule.as_str()).ok_or_else(not_found)?;
         let now = self.now();
         let mut grant = Grant {
@@ -324,6 +327,10 @@ impl Services {
         }
         Ok((permit, request))
     }
+}
+
+fn asked(ask: &Ask) -> Question<'_> {
+    Question { action: ask.action, purpose: Some(&ask.purpose), columns: &ask.columns, rule: None }
 }
 
 fn no_grant_needed(dataset: &DatasetId, state: &str) -> Error {

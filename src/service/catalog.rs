@@ -4,15 +4,15 @@ use std::path::PathBuf;
 
 use tokio::io::AsyncWriteExt as _;
 
-use super::{Services, participant as checks, policy::Question, require_etag};
+use super::{Services, participant as checks, require_etag};
 use crate::{
     audit::Committed,
     domain::{
-        Access, Action, Caller, ColumnNote, Columns, Dataset, DatasetId, DatasetState, Digest, EntryDraft, EntryKind,
-        Page, PageRequest, ParticipantId, Snapshot, SnapshotId, SubjectKey,
+        Access, Caller, ColumnNote, Dataset, DatasetId, DatasetState, Digest, EntryDraft, EntryKind, Page, PageRequest,
+        ParticipantId, Snapshot, SnapshotId, SubjectKey,
     },
     error::{Error, Reason, Result},
-    policy::{Act, Family, Permit},
+    policy::{Act, Attributes, Family, Permit},
     query::ingest::{self, Format, Ingested, Instructions, Limits, Source},
     store::{dataset, policy},
 };
@@ -160,11 +160,10 @@ impl Services {
             return Ok(true);
         };
         drop(tx);
-        if !version.policy.rules.iter().any(|rule| rule.actions.contains(&Action::Discover)) {
-            return Ok(true);
-        }
-        let question = Question { action: Action::Discover, purpose: None, columns: &Columns::All, rule: None };
-        Ok(self.decide_use(caller, dataset, &version, &question).is_ok_and(|decision| decision.permit.is_some()))
+        let who = Attributes::from(caller);
+        let sees = || self.judge(&*self.compiled(&version)?, &who, dataset)?.sees();
+        // What could not be decided is not seen: the fault has raised its alert.
+        Ok(sees().unwrap_or(false))
     }
 
     /// Changes a dataset's entry.

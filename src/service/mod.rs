@@ -6,9 +6,12 @@
 mod access;
 mod audit;
 mod catalog;
+mod compare;
 mod consent;
+mod decide;
 mod denial;
 mod erasure;
+mod explain;
 mod grant;
 mod idempotency;
 mod identity;
@@ -21,6 +24,7 @@ mod retention;
 mod roles;
 mod setup;
 mod witness;
+mod simulate;
 
 use std::{
     path::PathBuf,
@@ -32,13 +36,15 @@ pub use self::{
     access::{Approval, GrantedAccess, NewAccessRequest},
     audit::{EntryFilter, ExportHead, Inclusion},
     catalog::{CatalogPage, DatasetChange, NewDataset, Upload},
+    compare::{Comparison, PolicyChoice},
     consent::ConsentImport,
     denial::{Denied, Strangers},
     erasure::Erased,
+    explain::{Explanation, UseQuestion},
     idempotency::RequestKey,
     member::Enrolled,
     participant::{HubInfo, Registration},
-    policy::{PolicyCheck, UseQuestion},
+    policy::PolicyCheck,
     query::{
         DatasetUse, PreparedQuery, PurposeChoice, QueryExplanation, QueryRequest, QueryRun, QuerySummary, Slots,
         VisibleTable,
@@ -46,6 +52,7 @@ pub use self::{
     roles::Reloads,
     setup::OperatorIdentity,
     witness::Witnesses,
+    simulate::{Evidence, Flip, FlipKind, Simulation, SimulationRequest},
 };
 use futures::future::BoxFuture;
 

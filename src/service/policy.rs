@@ -5,26 +5,13 @@ use crate::{
     audit::Committed,
     domain::{
         Action, Ask, Caller, Columns, Dataset, DatasetId, Decision, EntryDraft, EntryKind, Name, Page, PageRequest,
-        Policy, PolicyState, PolicyVersion, Purpose, PurposeSlug, RuleOutcome,
+        Policy, PolicyState, PolicyVersion, Purpose, PurposeSlug,
     },
     error::{Error, Reason, Result},
-    policy::{self as engine, Act, Attributes, Covered, Family, Fault, Finding, Severity},
+    policy::{self as engine, Act, Attributes, Covered, Family, Finding, Severity, Surroundings},
     query::check_how,
     store::{access, dataset, policy},
 };
-
-/// What is asked of a policy.
-#[derive(Debug, Clone)]
-pub struct UseQuestion {
-    /// The dataset.
-    pub dataset: DatasetId,
-    /// What would be done.
-    pub action: Action,
-    /// What for.
-    pub purpose: PurposeSlug,
-    /// On which columns.
-    pub columns: Columns,
-}
 
 /// A question as the decision function takes it.
 pub(super) struct Question<'a> {
@@ -59,14 +46,16 @@ impl Services {
             .await
             .map_err(|e| Self::hide(e, caller, id))?;
         let dataset = self.dataset(caller, id).await?;
-        Ok(self.check(policy, &dataset))
+        self.check(policy, &dataset).await
     }
 
-    fn check(&self, policy: &Policy, dataset: &Dataset) -> PolicyCheck {
-        PolicyCheck {
-            findings: engine::check(policy, dataset, &self.inner.vocabulary),
+    async fn check(&self, policy: &Policy, dataset: &Dataset) -> Result<PolicyCheck> {
+        let participants = self.participants_as_asked().await?;
+        let around = Surroundings { participants: Some(&participants), now: Some(self.now()) };
+        Ok(PolicyCheck {
+            findings: engine::check_among(policy, dataset, &self.inner.vocabulary, &around),
             coverage: engine::coverage(policy),
-        }
+        })
     }
 
     /// Keeps a draft. It may still have errors: publication refuses them.
@@ -81,7 +70,7 @@ impl Services {
             .await
             .map_err(|e| Self::hide(e, caller, &id))?;
         let dataset = self.dataset(caller, &id).await?;
-        let check = self.check(&policy, &dataset);
+        let check = self.check(&policy, &dataset).await?;
         let now = self.now();
         let digest = policy.digest();
         let entry = EntryDraft::by(EntryKind::PolicyCreated, caller).about(&id).fact("policy", digest.to_string());
@@ -147,12 +136,13 @@ impl Services {
             .map_err(|e| Self::hide(e, caller, id))?;
         let draft = self.policy(caller, id, Some(version)).await?;
         let dataset = self.dataset(caller, id).await?;
-        if let Some(finding) =
-            self.check(&draft.policy, &dataset).findings.iter().find(|f| f.severity == Severity::Error)
-        {
-            return Err(Error::new(Reason::PolicyInvalid)
-                .with("path", &finding.path)
-                .with("detail", &finding.message_en));
+        let check = self.check(&draft.policy, &dataset).await?;
+        if let Some(finding) = check.findings.iter().find(|finding| finding.severity == Severity::Error) {
+            return Err(Error::new(Reason::PolicyInvalid).with("path", &finding.path).with_words(
+                "detail",
+                &finding.message_en,
+                &finding.message_fr,
+            ));
         }
         // What the engine cannot enforce is refused here, not ignored there (P8).
         for how in draft.policy.rules.iter().map(|rule| &rule.how).chain([&draft.policy.floor]) {
@@ -257,25 +247,7 @@ impl Services {
         .await
     }
 
-    /// What the policy in force says about a use by the caller, with the trace that it may see.
-    pub async fn explain_use(&self, caller: &Caller, question: &UseQuestion) -> Result<(Decision, Policy)> {
-        let dataset = self.dataset(caller, &question.dataset).await?;
-        self.inner.vocabulary.require(&question.purpose)?;
-        let version = self.policy(caller, &question.dataset, None).await?;
-        let asked = Question {
-            action: question.action,
-            purpose: Some(&question.purpose),
-            columns: &question.columns,
-            rule: None,
-        };
-        let decision = self.decide_use(caller, &dataset, &version, &asked)?;
-        Ok((decision, version.policy))
-    }
-
-    /// What the rules of a version say about an ask, one decision each: those that permit it, or else the first denial.
-    ///
-    /// An ask for every column is for those of the rule. Rules that name the action itself come before rules that only
-    /// imply it, so that an ask for aggregates is not granted under a rule for rows if there is one for aggregates.
+    /// What the rules of a version say about an ask; see [`super::decide::Judge::ask`].
     pub(super) fn decide_ask(
         &self,
         caller: &Caller,
@@ -284,25 +256,9 @@ impl Services {
         ask: &Ask,
         named: Option<&Name>,
     ) -> Result<Vec<Decision>> {
-        let (mut exact, mut implied, mut denial) = (Vec::new(), Vec::new(), None);
-        for rule in version.policy.rules.iter().filter(|rule| named.is_none_or(|named| *named == rule.id)) {
-            let columns = if ask.columns.is_all() { &rule.columns } else { &ask.columns };
-            let question = Question { action: ask.action, purpose: Some(&ask.purpose), columns, rule: Some(&rule.id) };
-            let decision = self.decide_use(caller, dataset, version, &question)?;
-            match (&decision.permit, rule.actions.contains(&ask.action)) {
-                (Some(_), true) => exact.push(decision),
-                (Some(_), false) => implied.push(decision),
-                (None, _) => {
-                    denial.get_or_insert(decision);
-                }
-            }
-        }
-        let permits = if exact.is_empty() { implied } else { exact };
-        if !permits.is_empty() {
-            return Ok(permits);
-        }
-        let none = Decision { policy: version.digest, permit: None, trace: Vec::new() };
-        Ok(vec![denial.unwrap_or(none)])
+        let compiled = self.compiled(version)?;
+        let who = Attributes::from(caller);
+        self.judge(&compiled, &who, dataset)?.ask(ask.action, &ask.purpose, &ask.columns, named)
     }
 
     /// Asks a version's compiled rules.
@@ -313,31 +269,9 @@ impl Services {
         version: &PolicyVersion,
         question: &Question<'_>,
     ) -> Result<Decision> {
-        let columns = match question.columns {
-            Columns::All => dataset.columns().iter().map(|column| column.name.clone()).collect(),
-            Columns::Only(names) => names.clone(),
-        };
-        let compiled = match self.inner.policies.get(&version.digest) {
-            Some(compiled) => compiled,
-            None => self.counted(self.inner.policies.compile(version.policy.clone()))?,
-        };
-        if compiled.digest() != version.digest {
-            let detail = format_args!("the policy kept as {} is {}", version.digest, compiled.digest());
-            return self.counted(Err(Fault::ModelMismatch.raise(detail)));
-        }
-        let question = engine::Question {
-            who: &Attributes::from(caller),
-            action: question.action,
-            purpose: question.purpose,
-            columns: &columns,
-            at: self.time_to_decide()?,
-            rule: question.rule,
-        };
-        let decision = self.counted(engine::decide(&compiled, &question, &self.inner.vocabulary))?;
-        if decision.trace.iter().any(|rule| rule.outcome == RuleOutcome::Unknown) {
-            self.inner.metrics.policy_fault(Fault::UnknownAttribute.as_str());
-        }
-        Ok(decision)
+        let compiled = self.compiled(version)?;
+        let who = Attributes::from(caller);
+        self.judge(&compiled, &who, dataset)?.decide(question)
     }
 }
 

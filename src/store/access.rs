@@ -100,6 +100,39 @@ pub async fn list_requests(
     Ok(Page::from_rows(items, page.size, |request| request.id.to_string()))
 }
 
+/// Requests about a dataset that were submitted in a period, oldest first, at most `most`.
+pub async fn requests_about(
+    tx: &mut Tx,
+    dataset: &DatasetId,
+    since: Timestamp,
+    until: Timestamp,
+    most: u32,
+) -> Result<Vec<AccessRequest>> {
+    let sql = "SELECT * FROM access_request
+               WHERE owner = $1 AND dataset = $2 AND created_at >= $3 AND created_at < $4 ORDER BY id LIMIT $5";
+    let rows = sqlx::query(sql)
+        .bind(dataset.owner.as_str())
+        .bind(dataset.to_string())
+        .bind(since.micros())
+        .bind(until.micros())
+        .bind(i64::from(most))
+        .fetch_all(tx.conn())
+        .await
+        .map_err(failed)?;
+    rows.iter().map(request).collect()
+}
+
+/// Grants on a dataset, newest first, at most `most`.
+pub async fn grants_about(tx: &mut Tx, dataset: &DatasetId, most: u32) -> Result<Vec<Grant>> {
+    let rows = sqlx::query("SELECT * FROM access_grant WHERE dataset = $1 ORDER BY id DESC LIMIT $2")
+        .bind(dataset.to_string())
+        .bind(i64::from(most))
+        .fetch_all(tx.conn())
+        .await
+        .map_err(failed)?;
+    rows.iter().map(grant).collect()
+}
+
 /// Inserts a grant.
 pub async fn add_grant(tx: &mut Tx, grant: &Grant) -> Result<()> {
     let sql = "INSERT INTO access_grant (id, access_request, grantee, dataset, owner, policy, rule, action, columns,

@@ -7,7 +7,7 @@ use super::{
     row::{RowExt as _, json},
 };
 use crate::{
-    domain::{Charter, MemberId, Page, PageRequest, Participant, ParticipantId, Timestamp},
+    domain::{Charter, MemberId, Page, PageRequest, Participant, ParticipantId, ParticipantState, Timestamp},
     error::Result,
 };
 
@@ -71,6 +71,16 @@ pub async fn list(tx: &mut Tx, page: &PageRequest) -> Result<Page<Participant>> 
         .map_err(failed)?;
     let items = rows.iter().map(participant).collect::<Result<_>>()?;
     Ok(Page::from_rows(items, page.size, |p| p.id.to_string()))
+}
+
+/// Every participant that is not suspended, by id.
+pub async fn registered(tx: &mut Tx) -> Result<Vec<Participant>> {
+    let rows = sqlx::query("SELECT * FROM participant WHERE state <> $1 ORDER BY id")
+        .bind(ParticipantState::Suspended.as_str())
+        .fetch_all(tx.conn())
+        .await
+        .map_err(failed)?;
+    rows.iter().map(participant).collect()
 }
 
 /// The charter in force.

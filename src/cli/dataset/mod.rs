@@ -243,8 +243,18 @@ async fn search(
     session.out.list(&datasets, COLUMNS)?;
     session.more(more);
     if datasets.is_empty() {
-        let (en, fr) = nothing_found(pb::EmptyReason::try_from(why_empty.into_inner()).unwrap_or_default());
-        session.out.say(en, fr);
+        let reason = pb::EmptyReason::try_from(why_empty.into_inner()).unwrap_or_default();
+        if parent.is_empty() || reason != pb::EmptyReason::NoDataset {
+            let (en, fr) = nothing_found(reason);
+            session.out.say(en, fr);
+        } else {
+            // Whether there is such a participant, and whether it hides something, is all the same here.
+            let owner = names::short(&parent);
+            session.out.say(
+                format!("`{owner}` has no dataset that you may discover"),
+                format!("`{owner}` n'a aucun jeu de données que vous puissiez découvrir"),
+            );
+        }
     }
     Ok(())
 }

@@ -1,12 +1,15 @@
 //! `odh policy`: usage policies as manifests, their versions, and what they decide.
 
+mod diff;
+mod new;
 mod odrl;
 mod show;
+mod simulate;
 mod test;
 
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Subcommand, builder::PossibleValuesParser};
+use clap::{Args as ClapArgs, Subcommand};
 
 pub(super) use show::covered;
 
@@ -22,7 +25,6 @@ use super::{
 use crate::{
     domain::Policy,
     grpc::{pb, policy_document::policy_message},
-    policy::assets::TEMPLATES,
 };
 
 const COLUMNS: &[Column] = &[
@@ -47,14 +49,8 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Print a policy to start from.
-    New {
-        /// The dataset that it is for, OWNER.DATASET.
-        dataset: String,
-        /// What it is like.
-        #[arg(long, value_parser = PossibleValuesParser::new(TEMPLATES.map(|template| template.name)))]
-        template: String,
-    },
+    /// Write a policy from a template, asking what it needs to know.
+    New(Box<new::Args>),
     /// Check a policy without storing it. For a steward of the owner.
     Check {
         /// The manifest, YAML or JSON, or the policy in ODRL; `-` is standard input.
@@ -101,6 +97,15 @@ enum Command {
         #[command(flatten)]
         list: ListArgs,
     },
+    /// Tell what changes from one policy to another: who gains or loses what, limits and duties.
+    Diff {
+        /// The older one: a manifest, OWNER.DATASET@VERSION, or OWNER.DATASET for the one in force.
+        old: String,
+        /// The newer one, likewise.
+        new: String,
+    },
+    /// Replay what was asked against a policy: who would gain or lose what. For a steward of the owner.
+    Simulate(simulate::Args),
     /// Stop a policy from taking new grants. For a steward of the owner.
     Retire {
         /// The version, OWNER.DATASET@VERSION.
@@ -140,12 +145,7 @@ enum Command {
 /// Runs `odh policy`.
 pub async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
     match args.command {
-        Command::New { dataset, template } => {
-            let dataset = names::dataset_id(&dataset)?.to_string();
-            let template = TEMPLATES.iter().find(|known| known.name == template);
-            let text = template.map(|template| template.text.replace("owner.dataset", &dataset)).unwrap_or_default();
-            session.out.line(text.trim_end())
-        }
+        Command::New(args) => new::run(&args, session),
         Command::Check { file } => {
             let policy = odrl::read(&file)?;
             let response = session.client().await?.check_policy(&policy).await?;
@@ -192,6 +192,8 @@ pub async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
             let response = client.policies().revoke_policy(request).await?.into_inner();
             session.out.changed(&response, response.policy_version.as_ref(), COLUMNS, response.receipt.as_ref())
         }
+        Command::Diff { old, new } => diff::run(&old, &new, session).await,
+        Command::Simulate(args) => simulate::run(args, session).await,
         Command::Test(args) => test::run(&args, session),
         Command::Purposes => purposes(session).await,
         Command::Explain { dataset, action, purpose, columns, participant } => {

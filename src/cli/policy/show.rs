@@ -129,6 +129,9 @@ pub(super) fn decision(decision: &pb::Decision, session: &mut Session<'_>) -> Re
         }
         None => return Err(Failure::protocol("it lacks the outcome")),
     }
+    for unlock in &decision.unlocks {
+        session.out.line(format_args!("- {}", text(unlock.message.as_ref(), session.out.lang)))?;
+    }
     if !decision.trace.is_empty() {
         session.out.line("")?;
         session.out.list(&decision.trace, TRACE)?;
@@ -137,7 +140,7 @@ pub(super) fn decision(decision: &pb::Decision, session: &mut Session<'_>) -> Re
 }
 
 /// The text in the user's language.
-fn text(text: Option<&pb::LocalizedText>, lang: Lang) -> String {
+pub(super) fn text(text: Option<&pb::LocalizedText>, lang: Lang) -> String {
     text.map(|text| lang.pick(&text.en, &text.fr).to_owned()).unwrap_or_default()
 }
 

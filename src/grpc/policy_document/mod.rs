@@ -1,6 +1,5 @@
 //! Policies between the API and the domain: rules here, their limits in `how`.
 
-mod filter_text;
 mod how;
 
 use super::{
@@ -12,11 +11,10 @@ use crate::{
     error::{Error, Reason, Result},
 };
 
-pub(super) use filter_text::filter_text;
 pub(super) use how::{limits_message, mask_message};
 
 /// Most rules of a policy, windows and duties of a rule, and members of a list.
-const MOST_RULES: usize = 100;
+const MOST_RULES: usize = crate::policy::check::MAX_RULES;
 const MOST_WINDOWS: usize = 100;
 const MOST_DUTIES: usize = 32;
 const MOST_MEMBERS: usize = 1_000;

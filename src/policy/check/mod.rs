@@ -6,7 +6,6 @@
 
 mod coverage;
 mod how;
-mod reach;
 mod rule;
 #[cfg(test)]
 mod tests;
@@ -15,6 +14,7 @@ use std::collections::BTreeSet;
 
 pub use coverage::{Coverage, Covered, coverage};
 
+use super::analysis::{self, Surroundings};
 use crate::{
     domain::{Column, Dataset, Policy, Text, Vocabulary},
     error::{Error, Reason, Result},
@@ -26,7 +26,9 @@ pub const MAX_RULES: usize = 200;
 /// How much a finding weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// The policy can be published; the owner should know.
+    /// Worth knowing.
+    Info,
+    /// The policy can be published, but may not do what was meant.
     Warning,
     /// The policy cannot be published.
     Error,
@@ -45,8 +47,18 @@ pub struct Finding {
     pub message_fr: String,
 }
 
-/// Everything that stands out, in the policy's order.
+/// Everything that stands out, in the policy's order; then what its rules amount to together.
 pub fn check(policy: &Policy, dataset: &Dataset, vocabulary: &Vocabulary) -> Vec<Finding> {
+    check_among(policy, dataset, vocabulary, &Surroundings::default())
+}
+
+/// As [`check`], by what is known of those who take part, and of the time.
+pub fn check_among(
+    policy: &Policy,
+    dataset: &Dataset,
+    vocabulary: &Vocabulary,
+    around: &Surroundings<'_>,
+) -> Vec<Finding> {
     let mut checker = Checker { policy, dataset, vocabulary, findings: Vec::new() };
     checker.document();
     for (index, rule) in policy.rules.iter().enumerate() {
@@ -54,7 +66,7 @@ pub fn check(policy: &Policy, dataset: &Dataset, vocabulary: &Vocabulary) -> Vec
     }
     checker.how("floor", &policy.floor);
     checker.honoured();
-    checker.reach();
+    checker.findings.extend(analysis::findings(policy, dataset, vocabulary, around));
     checker.findings
 }
 
@@ -63,9 +75,11 @@ pub fn require_publishable(policy: &Policy, dataset: &Dataset, vocabulary: &Voca
     let errors = check(policy, dataset, vocabulary).into_iter().find(|finding| finding.severity == Severity::Error);
     match errors {
         None => Ok(()),
-        Some(finding) => {
-            Err(Error::new(Reason::PolicyInvalid).with("path", finding.path).with("detail", finding.message_en))
-        }
+        Some(finding) => Err(Error::new(Reason::PolicyInvalid).with("path", finding.path).with_words(
+            "detail",
+            finding.message_en,
+            finding.message_fr,
+        )),
     }
 }
 

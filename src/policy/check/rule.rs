@@ -116,7 +116,7 @@ impl Checker<'_> {
         }
         self.download(path, rule);
         self.masked_columns(path, rule);
-        self.breadth(path, rule, rows && k.is_none());
+        self.breadth(path, rule);
     }
 
     /// Only seeing the entry is permitted: whatever shapes a use would be ignored.
@@ -150,16 +150,9 @@ impl Checker<'_> {
         }
     }
 
-    fn breadth(&mut self, path: &str, rule: &Rule, rows: bool) {
+    fn breadth(&mut self, path: &str, rule: &Rule) {
         if self.dataset.access == Access::Open && rule.legal_basis == Some(LegalBasis::NotPersonal) {
             return;
-        }
-        if rows && rule.who.is_anyone() && rule.purposes.is_empty() {
-            self.warning(
-                path,
-                "very broad: anyone may query rows for any purpose",
-                "très large : n'importe qui peut interroger les lignes pour toute finalité",
-            );
         }
         if rule.when.is_empty() {
             self.warning(

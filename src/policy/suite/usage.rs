@@ -139,7 +139,8 @@ impl Suite {
             }
             _ => {}
         }
-        let told = explain::for_requester(decision, &self.policy);
+        let Some(who) = self.participants.get(&case.request.by) else { return };
+        let told = explain::for_requester(decision, &self.policy, &who.participant);
         for (what, expected, got) in
             [("explanation.fr", &case.explanation.fr, &told.fr), ("explanation.en", &case.explanation.en, &told.en)]
         {

@@ -20,7 +20,7 @@ pub(super) const ALLOW: &str = "allow";
 pub(super) const DENY: &str = "deny";
 
 /// The EU's member states (ISO 3166-1 alpha-2), which a rule names together as `EU`.
-const EU: [&str; 27] = [
+pub(in crate::policy) const EU: [&str; 27] = [
     "AT", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GR", "HR", "HU", "IE", "IT", "LT", "LU", "LV",
     "MT", "NL", "PL", "PT", "RO", "SE", "SI", "SK",
 ];

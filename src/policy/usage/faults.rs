@@ -141,10 +141,10 @@ fn a_deny_on_what_the_hub_does_not_know_denies_for_want_of_it_and_is_told() {
         (RuleOutcome::Unknown, Some(Clause::Sector))
     );
     assert_eq!(alerts, ["odh.policy.fault unknown_attribute"]);
-    let refusal = crate::policy::explain::refusal(&decision, &rules);
+    let refusal = crate::policy::explain::refusal(&decision, &rules, &stranger.who.participant, &[]);
     assert_eq!((refusal.reason(), refusal.params()["clause"].as_str()), (Reason::PolicyDenied, "unknown"));
     assert!(crate::policy::explain::in_full(&decision, &rules).en.contains("`no_arms` (deny) denies, since `sector`"));
-    assert!(!crate::policy::explain::for_requester(&decision, &rules).en.contains("sector"));
+    assert!(!crate::policy::explain::for_requester(&decision, &rules, &stranger.who.participant).en.contains("sector"));
     // A permit on it misses, which is no fault.
     let mut lab = anyone("labs", Effect::Permit);
     lab.who = Who { sectors: texts(&["health"]), ..Who::default() };

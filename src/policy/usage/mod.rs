@@ -16,7 +16,7 @@ mod obligations;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
-mod reference;
+pub(in crate::policy) mod reference;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -28,14 +28,15 @@ use std::{
     sync::Arc,
 };
 
+pub(in crate::policy) use self::cells::EU;
 use casbin::{CoreApi, DefaultModel, Enforcer, Model, rhai::Dynamic};
 use moka::sync::Cache;
 
 use super::{assets::USAGE_MODEL, fault::Fault};
 use crate::{
     domain::{
-        Action, Caller, Decision, Digest, Effect, Kind, LegalBasis, Name, ParticipantId, Permit, Policy, PurposeSlug,
-        Role, Rule, RuleOutcome, RuleTrace, Timestamp, Vocabulary,
+        Action, Caller, Decision, Digest, Effect, Kind, LegalBasis, Name, Participant, ParticipantId, Permit, Policy,
+        PurposeSlug, Role, Rule, RuleOutcome, RuleTrace, Timestamp, Vocabulary,
     },
     error::{Error, Reason, Result},
 };
@@ -97,6 +98,20 @@ impl From<&Caller> for Attributes {
             country: stated(&caller.country),
             accreditations: Some(caller.accreditations.clone()),
             roles: Some(caller.roles.clone()),
+        }
+    }
+}
+
+impl From<&Participant> for Attributes {
+    /// Without the roles of a member.
+    fn from(participant: &Participant) -> Self {
+        Self {
+            participant: participant.id.clone(),
+            kind: Some(participant.kind),
+            sector: participant.sector.clone().filter(|sector| !sector.is_empty()),
+            country: Some(participant.country.clone()).filter(|country| !country.is_empty()),
+            accreditations: Some(participant.accreditations.iter().cloned().collect()),
+            roles: None,
         }
     }
 }
@@ -210,6 +225,8 @@ impl CompiledPolicy {
         if action == Action::Aggregate {
             how.aggregate_only.get_or_insert(1);
         }
+        // What the legal basis asks for is a limit like the others, and shown as one.
+        how.consent_required |= rule.legal_basis == Some(LegalBasis::Consent);
         Permit {
             rule: rule.id.clone(),
             how,

@@ -164,12 +164,12 @@ proptest! {
             prop_assert_eq!(rule.first_failed.is_some(), names_a_clause, "{:?}", rule);
         }
         if decision.permit.is_none() {
-            let refusal = explain::refusal(&decision, &policy);
+            let refusal = explain::refusal(&decision, &policy, &asked.who.participant, &[]);
             let clause = &refusal.params()["clause"];
             // Nothing nearer than the action: then it is that no rule is about it.
             let nothing_near = decision.trace.iter().all(|rule| {
                 rule.first_failed == Some(crate::domain::Clause::Action)
-                    || policy.rule(rule.rule.as_str()).is_some_and(|rule| rule.effect == Effect::Deny)
+                    || policy.rule(rule.rule.as_str()).is_some_and(|rule| !explain::may_know(rule, &asked.who.participant))
                     || rule.outcome == RuleOutcome::Permits
             });
             prop_assert_eq!(clause == "rule", nothing_near && !denied, "{}", clause);

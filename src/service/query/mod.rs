@@ -70,6 +70,8 @@ pub struct QueryExplanation {
     pub k: Option<u32>,
     /// Most rows of the answer.
     pub max_rows: u64,
+    /// How long the answer may take.
+    pub max_duration: std::time::Duration,
 }
 
 impl Services {
@@ -114,7 +116,8 @@ impl Services {
     pub async fn explain_query(&self, caller: &Caller, ask: &QueryRequest) -> Result<QueryExplanation> {
         let _permit = self.authorise(caller, &caller.participant, Family::Query, Act::Explain).await?;
         let (resolved, planned) = self.prepare(caller, ask).await?;
-        Ok(QueryExplanation { k: resolved.k(), max_rows: planned.max_rows(), datasets: resolved.uses })
+        let max_duration = self.inner.engine.deadline();
+        Ok(QueryExplanation { k: resolved.k(), max_rows: planned.max_rows(), max_duration, datasets: resolved.uses })
     }
 
     /// What would govern a query on these datasets, whatever its text; `ask.sql` is not looked at.
@@ -134,9 +137,11 @@ impl Services {
         let admitted = self.inner.engine.admit(&ask.sql).await?;
         // The catalog of a three-part name is the purpose; a query has one.
         if let Some(other) = admitted.catalogs.iter().find(|catalog| *catalog != ask.purpose.as_str()) {
-            return Err(Error::new(Reason::QueryRejected)
-                .with("rule", "one_purpose")
-                .with("detail", format_args!("catalog `{}` is not the purpose of this query", other.escape_debug())));
+            return Err(Error::new(Reason::QueryRejected).with("rule", "one_purpose").with_words(
+                "detail",
+                format_args!("catalog `{}` is not the purpose of this query", other.escape_debug()),
+                format_args!("le catalogue `{}` n'est pas la finalité de cette requête", other.escape_debug()),
+            ));
         }
         let resolved = self.resolve(caller, &admitted.tables, ask).await?;
         let planned = self.inner.engine.plan(admitted, resolved.governed.clone()).await?;

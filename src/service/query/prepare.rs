@@ -90,9 +90,11 @@ impl Services {
                 return catalog.parse().map_err(|_| Error::new(Reason::PurposeUnknown).with("purpose", catalog));
             }
             (Some(_), Some(_)) => {
-                return Err(Error::new(Reason::QueryRejected)
-                    .with("rule", "one_purpose")
-                    .with("detail", "its tables name more than one catalog, and a query has one purpose"));
+                return Err(Error::new(Reason::QueryRejected).with("rule", "one_purpose").with_words(
+                    "detail",
+                    "its tables name more than one catalog, and a query has one purpose",
+                    "ses tables nomment plus d'un catalogue, et une requête a une seule finalité",
+                ));
             }
             (None, _) => {}
         }

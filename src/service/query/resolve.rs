@@ -14,9 +14,9 @@ use crate::{
         GrantId, GrantState, How, LegalBasis, Mask, Name, Permit, PolicyState, PolicyVersion, SnapshotId,
     },
     error::{Error, Reason, Result},
-    policy::explain,
+    policy::Attributes,
     query::GovernedDataset,
-    service::policy::Question,
+    service::{decide::Governing, policy::Question},
     store::{Topic, Tx, access, consent, dataset, policy},
 };
 
@@ -107,9 +107,11 @@ impl Services {
     /// A dataset with data that the caller may see; anything else is a table that does not exist.
     pub(super) async fn queryable(&self, tx: &mut Tx, caller: &Caller, id: &DatasetId) -> Result<Dataset> {
         let unknown = || {
-            Error::new(Reason::QueryRejected)
-                .with("rule", "unknown_table")
-                .with("detail", format_args!("no table `{id}`"))
+            Error::new(Reason::QueryRejected).with("rule", "unknown_table").with_words(
+                "detail",
+                format_args!("no table `{id}`"),
+                format_args!("pas de table `{id}`"),
+            )
         };
         let dataset = dataset::lookup(tx, id).await?.ok_or_else(unknown)?;
         let readable = dataset.snapshot.is_some() && dataset.state != DatasetState::Retired;
@@ -139,13 +141,17 @@ impl Services {
         }
         let terms = match dataset.access {
             Access::Open => self.open_terms(caller, dataset, in_force, ask)?,
-            Access::Restricted => self.granted_terms(tx, caller, dataset, ask).await?,
+            Access::Restricted => self.granted_terms(tx, caller, dataset, in_force, ask).await?,
         };
         if terms.how.certificate_required && matches!(caller.credential, Credential::UnboundToken { .. }) {
             return Err(Error::new(Reason::PolicyDenied)
                 .with("dataset", &dataset.id)
-                .with("clause", "certificate")
-                .with("detail", "it refuses tokens that are not bound to a certificate"));
+                .with_words("clause", "certificate", "certificat")
+                .with_words(
+                    "detail",
+                    "it refuses tokens that are not bound to a certificate",
+                    "elle refuse les jetons qui ne sont pas liés à un certificat",
+                ));
         }
         Ok(terms)
     }
@@ -159,22 +165,26 @@ impl Services {
         ask: &QueryRequest,
     ) -> Result<Terms> {
         let version = in_force.ok_or_else(|| no_policy(&dataset.id))?;
-        let mut first_denial = None;
-        for &action in ask.actions() {
-            for rule in &version.policy.rules {
-                let question =
-                    Question { action, purpose: Some(&ask.purpose), columns: &rule.columns, rule: Some(&rule.id) };
-                let decision = self.decide_use(caller, dataset, &version, &question)?;
-                if let Some(permit) = decision.permit.clone() {
-                    let (how, columns) = (permit.how.clone(), rule.columns.clone());
-                    let aggregate = action == Action::Aggregate || how.aggregate_only.is_some();
-                    return Ok(Terms { version, grant: None, permit: Some(permit), how, columns, aggregate });
-                }
-                first_denial.get_or_insert(decision);
+        let compiled = self.compiled(&version)?;
+        let who = Attributes::from(caller);
+        let judge = self.judge(&compiled, &who, dataset)?;
+        match judge.open(ask.actions(), &ask.purpose)? {
+            Governing::Rule(action, rule, permit) => {
+                let (how, columns) = (permit.how.clone(), rule.columns.clone());
+                let aggregate = action == Action::Aggregate || how.aggregate_only.is_some();
+                Ok(Terms { version, grant: None, permit: Some(*permit), how, columns, aggregate })
+            }
+            Governing::Nothing(None) => Err(no_policy(&dataset.id)),
+            Governing::Nothing(Some(decision)) => {
+                let question = Question {
+                    action: Action::Aggregate,
+                    purpose: Some(&ask.purpose),
+                    columns: &Columns::All,
+                    rule: None,
+                };
+                Err(self.refusal(caller, dataset, &version, &question, &decision))
             }
         }
-        Err(first_denial
-            .map_or_else(|| no_policy(&dataset.id), |decision| explain::refusal(&decision, &version.policy)))
     }
 
     /// A restricted dataset: the grant that fits, under the policy and the rule it cites.
@@ -183,10 +193,13 @@ impl Services {
         tx: &mut Tx,
         caller: &Caller,
         dataset: &Dataset,
+        in_force: Option<PolicyVersion>,
         ask: &QueryRequest,
     ) -> Result<Terms> {
         let grants = access::grants_on(tx, &caller.participant, &dataset.id).await?;
-        let grant = self.choose(grants, &dataset.id, ask)?;
+        let grant = self
+            .choose(grants, &dataset.id, ask)
+            .map_err(|error| self.advise(error, caller, dataset, in_force.as_ref(), &ask.purpose))?;
         let version = policy::by_digest(tx, &dataset.id, &grant.policy).await?;
         let version = version
             .filter(|version| version.state != PolicyState::Revoked)
@@ -198,7 +211,8 @@ impl Services {
             rule: Some(&grant.rule),
         };
         let decision = self.decide_use(caller, dataset, &version, &question)?;
-        let permit = decision.permit.clone().ok_or_else(|| explain::refusal(&decision, &version.policy))?;
+        let refused = || self.refusal(caller, dataset, &version, &question, &decision);
+        let permit = decision.permit.clone().ok_or_else(refused)?;
         let how = permit.how.clone();
         let aggregate = grant.action == Action::Aggregate || how.aggregate_only.is_some();
         let columns = grant.columns.clone();
@@ -331,8 +345,9 @@ fn no_grant(dataset: &DatasetId, ask: &QueryRequest) -> Error {
 }
 
 fn no_policy(dataset: &DatasetId) -> Error {
-    Error::new(Reason::PolicyDenied)
-        .with("dataset", dataset)
-        .with("clause", "policy")
-        .with("detail", "no policy is in force")
+    Error::new(Reason::PolicyDenied).with("dataset", dataset).with_words("clause", "policy", "politique").with_words(
+        "detail",
+        "no policy is in force",
+        "aucune politique n'est en vigueur",
+    )
 }

@@ -7,6 +7,8 @@ mod downloads;
 mod enrolment;
 mod erasure;
 mod errors;
+mod explanations;
+mod foresight;
 mod grants;
 mod lists;
 mod odrl;

@@ -1,16 +1,25 @@
 //! Decisions in words, French and English, for two sorts of readers.
 //!
-//! Owner and auditor see what every rule said. The requester sees the permit that came nearest and the one clause
-//! that kept it from applying; a deny that fired is said to exist and not which, since its terms may name
-//! parties that are none of the requester's business (P9).
+//! Owner and auditor see what every rule said. The requester sees the permit that came nearest, the one clause that
+//! kept it from applying, and what would unlock the use; a deny that fired is said to exist and not which, and a rule
+//! that names participants is for these alone: both tell of parties that are none of the requester's business (P9).
+
+mod unlock;
 
 use std::fmt::Write as _;
 
-use crate::domain::{Clause, Decision, Effect, Name, Policy, RuleOutcome, RuleTrace, Text};
+pub use self::unlock::{Step, Unlock, unlocks};
+use crate::domain::{Clause, Decision, Effect, Name, ParticipantId, Policy, Rule, RuleOutcome, RuleTrace, Text};
 use crate::error::{Error, Reason};
 
+/// Whether a participant may know of a rule: a permit that names nobody, or it.
+pub fn may_know(rule: &Rule, participant: &ParticipantId) -> bool {
+    let named = &rule.who.organisations;
+    rule.effect == Effect::Permit && (named.is_empty() || named.contains(participant))
+}
+
 /// Why, as the requester may know it.
-pub fn for_requester(decision: &Decision, policy: &Policy) -> Text {
+pub fn for_requester(decision: &Decision, policy: &Policy, who: &ParticipantId) -> Text {
     if let Some(permit) = &decision.permit {
         return Text {
             fr: format!("Permis par la règle `{}` de la politique de `{}`.", permit.rule, policy.dataset),
@@ -35,7 +44,7 @@ pub fn for_requester(decision: &Decision, policy: &Policy) -> Text {
             en: format!("The policy of `{}` denies this use.", policy.dataset),
         };
     }
-    match nearest_permit(decision, policy) {
+    match nearest_permit(decision, policy, who) {
         Some((rule, clause)) => {
             let (fr, en) = phrase(clause);
             Text {
@@ -69,16 +78,49 @@ pub fn in_full(decision: &Decision, policy: &Policy) -> Text {
     text
 }
 
-/// The refusal of a denied use: `POLICY_DENIED` with the clause that [`for_requester`] names and the rule it is of.
-/// `prohibition` stands for a deny that fired, `unknown` for one that fired because the hub lacks an attribute of the
-/// caller, `rule` for nothing near enough to name; the three have no detail.
-pub fn refusal(decision: &Decision, policy: &Policy) -> Error {
+/// The refusal of a denied use: `POLICY_DENIED` with the clause that [`for_requester`] names and, in words, the rule it
+/// is of and what would unlock the use. `prohibition` stands for a deny that fired, `unknown` for one that fired because
+/// the hub lacks an attribute of the caller, `rule` for nothing near enough to name.
+pub fn refusal(decision: &Decision, policy: &Policy, who: &ParticipantId, unlocks: &[Unlock]) -> Error {
     let error = Error::new(Reason::PolicyDenied).with("dataset", &policy.dataset);
-    match nearest_permit(decision, policy) {
-        _ if fired(decision) == Some(RuleOutcome::Unknown) => error.with("clause", "unknown").with("detail", "-"),
-        _ if fired(decision).is_some() => error.with("clause", "prohibition").with("detail", "-"),
-        Some((rule, clause)) => error.with("clause", clause.as_str()).with("detail", format!("`{rule}`")),
-        None => error.with("clause", "rule").with("detail", "-"),
+    let (clause, mut en, mut fr) = match nearest_permit(decision, policy, who) {
+        _ if fired(decision) == Some(RuleOutcome::Unknown) => (
+            ("unknown", "inconnu"),
+            "the hub lacks an attribute of yours that a prohibition asks for".to_owned(),
+            "il manque au hub un de vos attributs dont dépend une interdiction".to_owned(),
+        ),
+        _ if fired(decision).is_some() => {
+            (("prohibition", "interdiction"), "it is prohibited".to_owned(), "c'est interdit".to_owned())
+        }
+        Some((rule, clause)) => {
+            let (fr, en) = phrase(clause);
+            ((clause.as_str(), name_fr(clause)), format!("rule `{rule}`: {en}"), format!("règle `{rule}` : {fr}"))
+        }
+        None => {
+            (("rule", "règle"), "no rule permits it to you".to_owned(), "aucune règle ne vous le permet".to_owned())
+        }
+    };
+    for unlock in unlocks {
+        let said = unlock.text();
+        let _ = write!(en, "; {}", said.en);
+        let _ = write!(fr, " ; {}", said.fr);
+    }
+    error.with_words("clause", clause.0, clause.1).with_words("detail", en, fr)
+}
+
+/// The name of a clause in French.
+const fn name_fr(clause: Clause) -> &'static str {
+    match clause {
+        Clause::Action => "action",
+        Clause::Organisation => "organisation",
+        Clause::Kind => "type",
+        Clause::Sector => "secteur",
+        Clause::Country => "pays",
+        Clause::Accreditation => "accréditation",
+        Clause::Role => "rôle",
+        Clause::Columns => "colonnes",
+        Clause::Purpose => "finalité",
+        Clause::Validity => "validité",
     }
 }
 
@@ -91,8 +133,8 @@ fn fired(decision: &Decision) -> Option<RuleOutcome> {
 
 /// The permit that failed latest and the clause it failed in; the first of several. One that misses the action asked
 /// for is about something else, so it is not near.
-fn nearest_permit<'a>(decision: &'a Decision, policy: &Policy) -> Option<(&'a Name, Clause)> {
-    let is_permit = |rule: &Name| policy.rule(rule.as_str()).is_some_and(|rule| rule.effect == Effect::Permit);
+fn nearest_permit<'a>(decision: &'a Decision, policy: &Policy, who: &ParticipantId) -> Option<(&'a Name, Clause)> {
+    let is_permit = |rule: &Name| policy.rule(rule.as_str()).is_some_and(|rule| may_know(rule, who));
     decision
         .trace
         .iter()
@@ -175,6 +217,21 @@ rules:
 
     const MISSED: RuleOutcome = RuleOutcome::Misses;
 
+    fn lab() -> ParticipantId {
+        "lab".parse().unwrap()
+    }
+
+    #[test]
+    fn a_rule_that_names_others_is_never_the_nearest() {
+        let missed = decision([
+            (MISSED, Some(Clause::Kind)),
+            (MISSED, Some(Clause::Validity)),
+            (MISSED, Some(Clause::Organisation)),
+        ]);
+        assert!(for_requester(&missed, &policy(), &lab()).en.contains("`research`"));
+        assert!(for_requester(&missed, &policy(), &"irit".parse().unwrap()).en.contains("`partner`"));
+    }
+
     #[test]
     fn the_requester_learns_the_clause_of_the_nearest_permit_and_nothing_of_denies() {
         let missed = decision([
@@ -182,20 +239,22 @@ rules:
             (MISSED, Some(Clause::Organisation)),
             (MISSED, Some(Clause::Validity)),
         ]);
-        let text = for_requester(&missed, &policy());
+        let text = for_requester(&missed, &policy(), &lab());
         assert_eq!(text.en, "The nearest rule, `research`, does not apply: it does not cover this purpose.");
         assert!(text.fr.contains("`research`") && text.fr.contains("finalité"));
-        let error = refusal(&missed, &policy());
+        let error = refusal(&missed, &policy(), &lab(), &[]);
         assert_eq!(error.reason(), Reason::PolicyDenied);
-        assert_eq!((error.params()["clause"].as_str(), error.params()["detail"].as_str()), ("purpose", "`research`"));
+        assert_eq!(error.params()["clause"], "purpose");
+        assert_eq!(error.params()["detail"], "rule `research`: it does not cover this purpose");
+        assert!(error.message_fr().contains("elle ne couvre pas cette finalité"), "{}", error.message_fr());
     }
 
     #[test]
     fn a_deny_that_fired_is_not_named_to_the_requester() {
         let denied =
             decision([(RuleOutcome::Permits, None), (MISSED, Some(Clause::Organisation)), (RuleOutcome::Denies, None)]);
-        let text = for_requester(&denied, &policy());
-        let error = refusal(&denied, &policy());
+        let text = for_requester(&denied, &policy(), &lab());
+        let error = refusal(&denied, &policy(), &lab(), &[]);
         for said in [&text.fr, &text.en, &error.message_fr(), &error.message_en()] {
             assert!(!said.contains("acme") && !said.contains("research") && !said.contains("partner"), "{said}");
         }
@@ -220,15 +279,15 @@ rules:
     #[test]
     fn a_permit_names_its_rule_and_a_miss_of_every_action_none() {
         let mut decision = decision([(MISSED, Some(Clause::Action)); 3]);
-        assert!(for_requester(&decision, &policy()).en.starts_with("No rule"));
-        assert_eq!(refusal(&decision, &policy()).params()["clause"], "rule");
+        assert!(for_requester(&decision, &policy(), &lab()).en.starts_with("No rule"));
+        assert_eq!(refusal(&decision, &policy(), &lab(), &[]).params()["clause"], "rule");
         decision.permit = Some(Permit {
             rule: "research".parse().unwrap(),
             how: How::default(),
             duties: Vec::new(),
             legal_basis: LegalBasis::PublicInterest,
         });
-        assert!(for_requester(&decision, &policy()).en.contains("`research`"));
+        assert!(for_requester(&decision, &policy(), &lab()).en.contains("`research`"));
         assert!(in_full(&decision, &policy()).fr.starts_with("Permis par `research`."));
     }
 }

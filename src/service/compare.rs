@@ -1,0 +1,68 @@
+//! Policies before they are in force: who takes part, by which a draft is judged, and how two policies differ.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Services;
+use crate::{
+    domain::{Caller, DatasetId, Digest, ParticipantId, Policy, Role},
+    error::{Error, Result},
+    policy::{Act, Attributes, Difference, Family, diff},
+    store::{member, participant},
+};
+
+/// Which policy is meant.
+#[derive(Debug, Clone)]
+pub enum PolicyChoice {
+    /// This version of a dataset's policy, or the one in force.
+    Version(DatasetId, Option<i64>),
+    /// This document, stored or not.
+    Document(Box<Policy>),
+}
+
+/// How two policies differ.
+#[derive(Debug, Clone)]
+pub struct Comparison {
+    /// Digest of the older one.
+    pub old: Digest,
+    /// Digest of the newer one.
+    pub new: Digest,
+    /// What differs; nothing if the digests are the same.
+    pub differences: Vec<Difference>,
+}
+
+impl Services {
+    /// Tells the difference of two policies of one dataset that the caller may see.
+    pub async fn compare_policies(&self, caller: &Caller, old: PolicyChoice, new: PolicyChoice) -> Result<Comparison> {
+        let _permit = self.authorise(caller, &caller.participant, Family::Policy, Act::Read).await?;
+        let (old, new) = (self.chosen(caller, old).await?, self.chosen(caller, new).await?);
+        if old.dataset != new.dataset {
+            return Err(Error::invalid("new", "the two policies are not about the same dataset"));
+        }
+        let dataset = self.dataset(caller, &new.dataset).await?;
+        let columns = dataset.snapshot.as_ref().map(|snapshot| snapshot.columns.as_slice());
+        let differences = diff(&old, &new, columns, &self.inner.vocabulary);
+        Ok(Comparison { old: old.digest(), new: new.digest(), differences })
+    }
+
+    /// The policy that is meant.
+    pub(super) async fn chosen(&self, caller: &Caller, choice: PolicyChoice) -> Result<Policy> {
+        match choice {
+            PolicyChoice::Version(id, version) => Ok(self.policy(caller, &id, version).await?.policy),
+            PolicyChoice::Document(policy) => Ok(*policy),
+        }
+    }
+
+    /// Everybody who takes part as a policy sees them; the roles are those that some member holds.
+    pub(super) async fn participants_as_asked(&self) -> Result<Vec<Attributes>> {
+        let mut tx = self.read().await?;
+        let mut roles: BTreeMap<ParticipantId, BTreeSet<Role>> = BTreeMap::new();
+        for (_, participant, held) in member::memberships(&mut tx).await? {
+            roles.entry(participant).or_default().extend(held);
+        }
+        let registered = participant::registered(&mut tx).await?;
+        let known = registered
+            .iter()
+            .map(|one| Attributes { roles: Some(roles.remove(&one.id).unwrap_or_default()), ..Attributes::from(one) });
+        Ok(known.collect())
+    }
+}
