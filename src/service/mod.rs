@@ -23,8 +23,8 @@ mod query;
 mod retention;
 mod roles;
 mod setup;
-mod witness;
 mod simulate;
+mod witness;
 
 use std::{
     path::PathBuf,
@@ -51,8 +51,8 @@ pub use self::{
     },
     roles::Reloads,
     setup::OperatorIdentity,
-    witness::Witnesses,
     simulate::{Evidence, Flip, FlipKind, Simulation, SimulationRequest},
+    witness::Witnesses,
 };
 use futures::future::BoxFuture;
 

@@ -3,9 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where the world is not as it should be")]
 #![expect(clippy::print_stdout, reason = "what was measured is shown by `--nocapture`")]
 
+mod attacks;
 mod faults;
 mod flight;
-mod attacks;
 mod harness;
 mod hostile;
 mod hostile_texts;

@@ -5,11 +5,11 @@ mod convert;
 mod diff;
 mod erase;
 mod export;
-mod report;
 mod fsck;
 mod mirror;
 mod ocsf;
 mod offline;
+mod report;
 mod tail;
 
 use std::path::{Path, PathBuf};

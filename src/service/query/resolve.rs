@@ -177,7 +177,7 @@ impl Services {
             Governing::Nothing(None) => Err(no_policy(&dataset.id)),
             Governing::Nothing(Some(decision)) => {
                 let question = Question {
-                    action: Action::Aggregate,
+                    action: if ask.download { Action::Download } else { Action::Aggregate },
                     purpose: Some(&ask.purpose),
                     columns: &Columns::All,
                     rule: None,
