@@ -68,7 +68,25 @@ const PATTERNS: &[(&str, &str)] = &[
     ),
     ("an aggregate takes one plain column", "un agrégat prend une seule colonne simple"),
     ("an aggregate takes a plain column, not an expression", "un agrégat prend une colonne simple, pas une expression"),
-    ("count takes a column of a dataset", "count prend une colonne d'un jeu de données"),
+    ("count takes `*` or a column of such a dataset", "count prend `*` ou une colonne d'un tel jeu de données"),
+    (
+        "an aggregate-only dataset is not joined with itself",
+        "un jeu de données réservé aux agrégats ne se joint pas à lui-même",
+    ),
+    (
+        "two aggregate-only datasets are joined on their subject keys",
+        "deux jeux de données réservés aux agrégats se joignent par leurs clés de personne",
+    ),
+    (
+        "the owner of a column that this joins on lets no query join on it",
+        "le propriétaire d'une colonne de cette jointure ne permet à aucune requête de joindre par elle",
+    ),
+    (
+        "a table that is joined with an aggregate-only dataset of others repeats a key, which would weigh people: give \
+         it one row for each key, as a subquery with GROUP BY does",
+        "une table jointe à un jeu de données d'autrui réservé aux agrégats répète une clé, ce qui pondérerait des \
+         personnes : donnez-lui une ligne par clé, comme le fait une sous-requête avec GROUP BY",
+    ),
     (
         "sum and avg take a measure of such a dataset, without DISTINCT",
         "sum et avg prennent une mesure d'un tel jeu de données, sans DISTINCT",

@@ -73,6 +73,7 @@ impl Services {
             consent: None,
             mask_key: [0; 32],
             rows: snapshot.rows,
+            own: false,
         };
         let admitted = self.inner.engine.admit(&format!("select count(*) from {}", dataset.id)).await?;
         let planned = self.inner.engine.plan(admitted, vec![governed]).await?;
