@@ -7,13 +7,17 @@ mod analysis;
 mod entries;
 mod page;
 mod plot;
+mod topic;
 
 use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 use serde_json::json;
 
-use self::analysis::{Finding, Report, Topic};
+use self::{
+    analysis::Report,
+    topic::{Finding, Topic},
+};
 use super::export;
 use crate::cli::{
     Session,

@@ -8,8 +8,9 @@ use std::{
 use jiff::civil::Date;
 
 use super::{
-    analysis::{Day, Finding, Report, Topic},
+    analysis::{Day, Report},
     plot::{Bar, bars},
+    topic::{Finding, Topic},
 };
 use crate::{audit::Checkpoint, cli::env::Lang, domain::Digest};
 
