@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     domain::{Clause, Permit, Policy, PolicyState, PolicyVersion, Purpose, RuleOutcome, RuleTrace},
-    error::Result,
+    error::{Error, Result},
     policy::{Coverage, Covered, Finding, Severity, explain, odrl},
     service::{Explanation, UseQuestion, etag},
 };
