@@ -10,13 +10,14 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::Config,
+    audit::WitnessKey,
+    config::{self, Config},
     domain::{Clock, ParticipantId},
     error::{Error, Reason, Result},
     policy::{ClockGuard, HubPolicy, UsagePolicies, vocabulary},
     query::{Engine, EngineConfig},
     server::{self, Listeners},
-    service::{Inner, OperatorIdentity, Reloads, Services, Settings, Slots, Strangers},
+    service::{Inner, OperatorIdentity, Reloads, Services, Settings, Slots, Strangers, Witnesses},
     store::{Store, StoreConfig, WriterConfig, WriterMetrics, member},
     telemetry::Metrics,
     trust::KeyStore,
@@ -91,6 +92,7 @@ impl App {
             metrics: Arc::clone(&metrics),
             running: Slots::new(config.query.concurrent, config.query.concurrent_per_caller),
             strangers: Strangers::default(),
+            witnesses: witnesses(&config.audit)?,
         });
         let operator_token = services.initialise(operator).await?;
         let unknown = services.close_open_queries().await?;
@@ -177,6 +179,13 @@ async fn operating_participant(store: &Store) -> Result<Option<ParticipantId>> {
     member::operating_participant(&mut store.read().await?).await
 }
 
+/// Whose cosignatures the log takes.
+fn witnesses(audit: &config::Audit) -> Result<Witnesses> {
+    let parse = |key: &String| key.parse::<WitnessKey>().map_err(|_| Error::invalid("audit.witnesses", key));
+    let keys = audit.witnesses.iter().map(parse).collect::<Result<_>>()?;
+    Ok(Witnesses::new(keys, audit.require_witness, audit.commit_timeout))
+}
+
 fn settings(config: &Config, https: SocketAddr) -> Settings {
     Settings {
         hub_id: config.hub.id.clone(),
@@ -188,5 +197,6 @@ fn settings(config: &Config, https: SocketAddr) -> Settings {
         enrolment_lifetime: config.certificate.enrolment_lifetime,
         upload_bytes: config.limits.upload_bytes,
         upload_rows: config.limits.upload_rows,
+        retention: config.audit.retention(),
     }
 }

@@ -26,6 +26,8 @@ use crate::{
 
 /// Denials of strangers are logged together this often.
 const STRANGERS_EVERY: Duration = Duration::from_secs(1);
+/// Entries past their time are pruned this often, and at the start.
+const PRUNE_EVERY: Duration = Duration::from_hours(24);
 /// The server's certificate is renewed this often, long before it ends.
 const RENEW_EVERY: Duration = Duration::from_hours(24);
 
@@ -212,6 +214,7 @@ impl Issued {
 async fn chores(services: Services, tls: Tls, names: Vec<String>, require: bool) {
     let mut strangers = tokio::time::interval(STRANGERS_EVERY);
     let mut renewal = tokio::time::interval(RENEW_EVERY);
+    let mut pruning = tokio::time::interval(PRUNE_EVERY);
     renewal.tick().await;
     loop {
         tokio::select! {
@@ -220,6 +223,11 @@ async fn chores(services: Services, tls: Tls, names: Vec<String>, require: bool)
                     tracing::warn!(%error, "denials of strangers could not be logged and wait");
                 }
             }
+            _ = pruning.tick() => match services.prune().await {
+                Ok(Some(below)) => tracing::info!(below, "entries of the log that are past their time were pruned"),
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%error, "the log could not be pruned"),
+            },
             _ = renewal.tick() => {
                 if let Err(error) = tls.renew(&services, &names, require) {
                     tracing::error!(%error, "the server's certificate could not be renewed");

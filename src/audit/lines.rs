@@ -16,6 +16,11 @@ impl<R: BufRead> Lines<R> {
         Self { reader, max, line: Vec::new() }
     }
 
+    /// The reader, at the beginning of a line.
+    pub(super) fn into_inner(self) -> R {
+        self.reader
+    }
+
     /// Reads the next line without its newline. True if it is whole: not too long, and ended by a newline.
     pub(super) fn advance(&mut self) -> io::Result<Option<bool>> {
         self.line.clear();

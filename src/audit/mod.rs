@@ -3,6 +3,8 @@
 //! Pure: no I/O, no clock, no transport. `store` keeps what this computes; `trust` signs through [`CheckpointSigner`].
 
 mod checkpoint;
+pub mod completeness;
+mod cosignature;
 pub mod export;
 mod leaf;
 mod lines;
@@ -12,20 +14,31 @@ mod path;
 mod proof;
 #[cfg(test)]
 mod testing;
+pub mod tile;
+mod tile_path;
 mod tree;
 mod view;
+mod witness;
 
 use crate::{domain::Receipt, error::Result};
 
 pub use checkpoint::Checkpoint;
+pub use completeness::{BadOpenings, Completeness, verify_openings};
+pub use cosignature::{Cosignature, WitnessKey, add_cosignatures, cosign};
 pub use export::{BadExport, EntryFault, Verified, verify_export};
 pub use leaf::{Leaf, LeafContext, MAX_LEAF, encode};
 pub use note::{Note, SignatureLine, VerifierKey};
 pub use opening::{Opening, check_opening};
-pub use path::{consistency_proof, inclusion_proof, subtrees_of, verify_consistency, verify_inclusion};
+pub use path::{
+    consistency_proof, consistency_ranges, inclusion_proof, inclusion_ranges, subtrees_of, verify_consistency,
+    verify_inclusion,
+};
 pub use proof::TlogProof;
+pub use tile::{HashTiles, TileId};
+pub use tile_path::TilePath;
 pub use tree::{Frontier, Hash, leaf_hash, node_hash, subtree_root};
 pub use view::LeafView;
+pub use witness::{AddCheckpoint, Refusal, advance};
 
 /// Signs checkpoints with the log's key (C2SP signed-note, Ed25519). Implemented by `trust`.
 pub trait CheckpointSigner: Send + Sync + std::fmt::Debug {

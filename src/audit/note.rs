@@ -14,7 +14,8 @@ use crate::error::{Error, Reason, Result};
 /// The algorithm byte of an Ed25519 note signature.
 const ED25519_TYPE: u8 = 0x01;
 /// What a signature line starts with: an em dash and a space.
-const SIGNATURE_PREFIX: &str = "\u{2014} ";
+pub(super) const SIGNATURE_PREFIX: &str = "\u{2014} ";
+const BAD_NAME: &str = "a name is not empty and has no white space and no `+`";
 /// More lines than any real note has; bounds the work that a hostile one can ask for.
 const MAX_SIGNATURES: usize = 100;
 
@@ -31,7 +32,7 @@ impl VerifierKey {
         if is_name(name) {
             Ok(Self { name: name.to_owned(), public })
         } else {
-            Err(Error::invalid("verifier key", "a name is not empty and has no white space and no `+`"))
+            Err(Error::invalid("verifier key", BAD_NAME))
         }
     }
 
@@ -52,16 +53,51 @@ impl VerifierKey {
 
     /// The key id, a hint that stands before each signature: SHA-256 of name, newline, 0x01 and key, cut to 4 bytes.
     pub fn id(&self) -> [u8; 4] {
-        let [a, b, c, d, ..] = sha256(&[self.name.as_bytes(), b"\n", &[ED25519_TYPE], &self.public]);
-        [a, b, c, d]
+        key_id(&self.name, ED25519_TYPE, &self.public)
+    }
+}
+
+/// SHA-256 of name, newline, algorithm and key, cut to 4 bytes.
+pub(super) fn key_id(name: &str, algorithm: u8, public: &[u8; 32]) -> [u8; 4] {
+    let [a, b, c, d, ..] = sha256(&[name.as_bytes(), b"\n", &[algorithm], public]);
+    [a, b, c, d]
+}
+
+/// The C2SP `vkey` of a key: `name+hash+base64`.
+pub(super) fn write_vkey(f: &mut fmt::Formatter<'_>, name: &str, algorithm: u8, public: &[u8; 32]) -> fmt::Result {
+    let mut typed = [algorithm; 33];
+    typed[1..].copy_from_slice(public);
+    let id = u32::from_be_bytes(key_id(name, algorithm, public));
+    write!(f, "{name}+{id:08x}+{}", STANDARD.encode(typed))
+}
+
+/// Name and key of a `vkey` of this algorithm, whose hash must be theirs; one newline at the end is accepted.
+pub(super) fn read_vkey(text: &str, algorithm: u8) -> Result<(String, [u8; 32])> {
+    let malformed = |detail: &str| Error::invalid("verifier key", detail);
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let mut parts = text.splitn(3, '+');
+    let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(malformed("not of the form name+hash+key"));
+    };
+    let typed = STANDARD.decode(key).map_err(|_| malformed("the key is not base64"))?;
+    let public = match typed.split_first() {
+        Some((kind, public)) if *kind == algorithm => public,
+        _ => return Err(malformed("not a key of the kind that is expected here")),
+    };
+    let public = public.try_into().map_err(|_| malformed("an Ed25519 key has 32 bytes"))?;
+    if !is_name(name) {
+        return Err(malformed(BAD_NAME));
+    }
+    if format!("{:08x}", u32::from_be_bytes(key_id(name, algorithm, &public))) == id {
+        Ok((name.to_owned(), public))
+    } else {
+        Err(malformed("the hash is not that of this name and key"))
     }
 }
 
 impl fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut typed = [ED25519_TYPE; 33];
-        typed[1..].copy_from_slice(&self.public);
-        write!(f, "{}+{:08x}+{}", self.name, u32::from_be_bytes(self.id()), STANDARD.encode(typed))
+        write_vkey(f, &self.name, ED25519_TYPE, &self.public)
     }
 }
 
@@ -70,23 +106,7 @@ impl FromStr for VerifierKey {
 
     /// `name+hash+base64`, where the hash must be that of name and key; one newline at the end is accepted.
     fn from_str(text: &str) -> Result<Self> {
-        let malformed = |detail: &str| Error::invalid("verifier key", detail);
-        let text = text.strip_suffix('\n').unwrap_or(text);
-        let mut parts = text.splitn(3, '+');
-        let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(malformed("not of the form name+hash+key"));
-        };
-        let typed = STANDARD.decode(key).map_err(|_| malformed("the key is not base64"))?;
-        let Some((&ED25519_TYPE, public)) = typed.split_first() else {
-            return Err(malformed("not an Ed25519 key"));
-        };
-        let public = public.try_into().map_err(|_| malformed("an Ed25519 key has 32 bytes"))?;
-        let key = Self::new(name, public)?;
-        if format!("{:08x}", u32::from_be_bytes(key.id())) == id {
-            Ok(key)
-        } else {
-            Err(malformed("the hash is not that of this name and key"))
-        }
+        read_vkey(text, ED25519_TYPE).map(|(name, public)| Self { name, public })
     }
 }
 
@@ -156,7 +176,8 @@ impl<'a> Note<'a> {
 }
 
 impl<'a> SignatureLine<'a> {
-    fn parse(line: &'a str) -> Result<Self> {
+    /// Takes one signature line apart, without its newline.
+    pub fn parse(line: &'a str) -> Result<Self> {
         let parts = line.strip_prefix(SIGNATURE_PREFIX).and_then(|rest| rest.split_once(' '));
         let (name, encoded) = parts.ok_or_else(|| malformed("a signature line is not `\u{2014} name signature`"))?;
         let bytes = STANDARD.decode(encoded).map_err(|_| malformed("a signature is not base64"))?;
@@ -173,7 +194,7 @@ fn malformed(detail: &str) -> Error {
     Error::invalid("note", detail)
 }
 
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.chars().any(|c| c.is_whitespace() || c.is_control() || c == '+')
 }
 

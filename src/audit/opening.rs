@@ -33,7 +33,11 @@ impl fmt::Debug for Opening {
 
 /// Whether `opening` opens a commitment of this leaf.
 pub fn check_opening(leaf: &[u8], opening: &Opening) -> bool {
-    let Ok(view) = LeafView::parse(leaf) else { return false };
+    LeafView::parse(leaf).is_ok_and(|view| opens(&view, opening))
+}
+
+/// Whether `opening` opens a commitment of the leaf with this view.
+pub(super) fn opens(view: &LeafView, opening: &Opening) -> bool {
     let committed = match &opening.party {
         Some(party) if opening.field == counter_field(party) => view.counters.get(party),
         Some(_) => None,
@@ -72,7 +76,7 @@ pub(super) fn random<const N: usize>() -> Result<[u8; N]> {
     Ok(bytes)
 }
 
-fn counter_field(party: &ParticipantId) -> String {
+pub(super) fn counter_field(party: &ParticipantId) -> String {
     format!("tseq/{party}")
 }
 

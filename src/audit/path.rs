@@ -23,6 +23,11 @@ pub fn subtrees_of(leaf_hashes: &[Hash]) -> impl Fn(Range<u64>) -> Result<Hash> 
 /// `subtree` gives the root over a range of leaf indexes, for example by [`subtree_root`] of the hashes read from
 /// the store. It is asked for at most 62 ranges, which together cover the whole tree except the leaf.
 pub fn inclusion_proof(index: u64, size: u64, subtree: impl FnMut(Range<u64>) -> Result<Hash>) -> Result<Vec<Hash>> {
+    inclusion_ranges(index, size)?.into_iter().map(subtree).collect()
+}
+
+/// The ranges of leaves whose roots are the proof that leaf `index` is in the tree of `size` leaves, in its order.
+pub fn inclusion_ranges(index: u64, size: u64) -> Result<Vec<Range<u64>>> {
     if index >= size || size > MAX_SIZE {
         return Err(Error::invalid("index", "the tree has no such entry"));
     }
@@ -38,13 +43,19 @@ pub fn inclusion_proof(index: u64, size: u64, subtree: impl FnMut(Range<u64>) ->
             tree.start = middle;
         }
     }
-    ranges.into_iter().rev().map(subtree).collect()
+    ranges.reverse();
+    Ok(ranges)
 }
 
 /// The proof that the tree of the first `old` leaves is a prefix of that of the first `new`.
 ///
 /// Empty if `old` is 0 or equals `new`: nothing needs proof then. `subtree` is as for [`inclusion_proof`].
 pub fn consistency_proof(old: u64, new: u64, subtree: impl FnMut(Range<u64>) -> Result<Hash>) -> Result<Vec<Hash>> {
+    consistency_ranges(old, new)?.into_iter().map(subtree).collect()
+}
+
+/// The ranges of leaves whose roots are the proof that `old` leaves begin the tree of `new` leaves, in its order.
+pub fn consistency_ranges(old: u64, new: u64) -> Result<Vec<Range<u64>>> {
     if old > new || new > MAX_SIZE {
         return Err(Error::invalid("size", "the old tree is larger than the new one"));
     }
@@ -67,7 +78,8 @@ pub fn consistency_proof(old: u64, new: u64, subtree: impl FnMut(Range<u64>) -> 
     if tree.start != 0 {
         ranges.push(tree);
     }
-    ranges.into_iter().rev().map(subtree).collect()
+    ranges.reverse();
+    Ok(ranges)
 }
 
 /// Whether `proof` shows that the leaf with this hash is at `index` in the tree of `size` leaves with this `root`.

@@ -136,7 +136,7 @@ impl Export {
         let refused = |_| BadExport::Checkpoint(Error::invalid("text", "not UTF-8"));
         let key = str::from_utf8(&self.vkey).map_err(refused)?.parse().map_err(BadExport::Checkpoint)?;
         let checkpoint = str::from_utf8(&self.checkpoint).map_err(refused)?;
-        verify_export(&self.entries[..], &self.hashes[..], checkpoint, &key, &mut |_| ())
+        verify_export(&self.entries[..], std::io::Cursor::new(&self.hashes), checkpoint, &key, &mut |_| ())
     }
 
     pub(in crate::audit) fn entry_lines(&self) -> Vec<Vec<u8>> {

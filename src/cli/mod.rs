@@ -19,6 +19,7 @@ pub mod env;
 pub mod failure;
 mod files;
 pub mod grant;
+mod https;
 pub mod member;
 pub mod names;
 pub mod output;
@@ -27,6 +28,7 @@ pub mod policy;
 pub mod query;
 pub mod serve;
 mod upload;
+pub mod witness;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -98,6 +100,7 @@ enum Command {
     Consent(consent::Args),
     Query(query::Args),
     Audit(audit::Args),
+    Witness(witness::Args),
     /// Print a script that completes commands in your shell.
     Completions {
         /// The shell.
@@ -154,6 +157,7 @@ async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<(), Fai
         Command::Consent(args) => Box::pin(consent::run(args, session)).await,
         Command::Query(args) => Box::pin(query::run(args, session)).await,
         Command::Audit(args) => Box::pin(audit::run(args, session)).await,
+        Command::Witness(args) => Box::pin(witness::run(args, session)).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "odh", &mut script);

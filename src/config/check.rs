@@ -130,6 +130,26 @@ impl Config {
             "is shorter than `audit.commit_timeout`",
         );
         findings.error_if(
+            self.audit.require_witness > self.audit.witnesses.len(),
+            "audit.require_witness",
+            "is more than the number of `audit.witnesses`",
+        );
+        findings.error_if(
+            !(1..=120).contains(&self.audit.retention_months),
+            "audit.retention_months",
+            "must lie between 1 and 120",
+        );
+        findings.error_if(
+            self.audit.retention_months > 12 && self.audit.retention_reason.trim().chars().count() < 20,
+            "audit.retention_reason",
+            "must say, in at least 20 characters, why entries are kept for longer than 12 months",
+        );
+        findings.warn_if(
+            self.audit.retention_months < 6,
+            "audit.retention_months",
+            "is less than the 6 months that the CNIL recommends for access logs",
+        );
+        findings.error_if(
             !(64 << 10..=256 << 20).contains(&self.limits.message_bytes),
             "limits.message_bytes",
             "must lie between 64KiB and 256MiB",
@@ -221,6 +241,16 @@ mod tests {
         assert_eq!(errors(|c| c.listen.ops = c.listen.grpc), ["listen.ops"]);
         assert_eq!(errors(|c| c.query.concurrent_per_caller = 9), ["query.concurrent_per_caller"]);
         assert_eq!(errors(|c| c.audit.queue = 0), ["audit.queue"]);
+        assert_eq!(errors(|c| c.audit.require_witness = 1), ["audit.require_witness"]);
+        assert_eq!(errors(|c| c.audit.retention_months = 0), ["audit.retention_months"]);
+        assert_eq!(errors(|c| c.audit.retention_months = 13), ["audit.retention_reason"]);
+        assert!(
+            errors(|c| {
+                c.audit.retention_months = 36;
+                c.audit.retention_reason = "internal control of access to health data, record 2026-14".to_owned();
+            })
+            .is_empty()
+        );
         assert_eq!(errors(|c| c.telemetry.log = "odh=loud".to_owned()), ["telemetry.log"]);
         assert_eq!(errors(|c| c.database.url = SecretUrl::new("mysql://x")), ["database.url"]);
         assert_eq!(

@@ -49,7 +49,7 @@ pub struct Config {
     pub token: Token,
     /// What one query may take.
     pub query: Query,
-    /// How long anything waits for the log.
+    /// The log: how long anything waits for it, who witnesses it, how long it is kept.
     pub audit: Audit,
     /// Logs and traces.
     pub telemetry: Telemetry,
@@ -313,7 +313,7 @@ impl Default for Query {
     }
 }
 
-/// How long anything waits for the log.
+/// The log: how long anything waits for it, who witnesses it, how long it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Audit {
@@ -322,11 +322,33 @@ pub struct Audit {
     pub commit_timeout: Duration,
     /// Most writes that wait for the writer; more are refused at once.
     pub queue: usize,
+    /// The keys of the witnesses whose cosignatures the log takes (C2SP `vkey`, as `odh witness init` prints it).
+    pub witnesses: Vec<String>,
+    /// How many of them must have seen an entry before what it records is acknowledged or released; 0 asks for none.
+    pub require_witness: usize,
+    /// How long entries are kept, in months; what is older is pruned, and its proofs stay valid.
+    pub retention_months: u32,
+    /// Why entries are kept for longer than 12 months, in words; without a reason they are not.
+    pub retention_reason: String,
+}
+
+impl Audit {
+    /// How long entries are kept: 365 days for every 12 months.
+    pub fn retention(&self) -> Duration {
+        Duration::from_hours(u64::from(self.retention_months) * 365 * 24 / 12)
+    }
 }
 
 impl Default for Audit {
     fn default() -> Self {
-        Self { commit_timeout: Duration::from_secs(2), queue: 4096 }
+        Self {
+            commit_timeout: Duration::from_secs(2),
+            queue: 4096,
+            witnesses: Vec::new(),
+            require_witness: 0,
+            retention_months: 12,
+            retention_reason: String::new(),
+        }
     }
 }
 

@@ -93,6 +93,10 @@ entry_kinds! {
     QueryOutcome "query.outcome";
     /// The log was exported.
     AuditExported "audit.exported";
+    /// A person or subject was erased.
+    Erased "audit.erased";
+    /// Old entries were pruned.
+    AuditPruned "audit.pruned";
     /// A call was denied.
     CallDenied "call.denied";
 }
@@ -110,6 +114,8 @@ pub struct EntryDraft {
     pub parties: BTreeSet<ParticipantId>,
     /// The dataset it is about, for search.
     pub dataset: Option<DatasetId>,
+    /// Further datasets that it is about, for search alone: the leaf names them in its facts.
+    pub also_about: BTreeSet<DatasetId>,
     /// The purpose it is about, for search.
     pub purpose: Option<PurposeSlug>,
     /// Size of the log up to which policies and consents were evaluated for a decision.
@@ -129,6 +135,7 @@ impl EntryDraft {
             member: None,
             parties: BTreeSet::new(),
             dataset: None,
+            also_about: BTreeSet::new(),
             purpose: None,
             fence: None,
             facts: Map::new(),
@@ -156,6 +163,18 @@ impl EntryDraft {
     pub fn about(mut self, dataset: &DatasetId) -> Self {
         self.dataset = Some(dataset.clone());
         self.concerning(&dataset.owner.clone())
+    }
+
+    /// Says that it is about `dataset` among others, which concerns the owner. The facts have to name it.
+    #[must_use]
+    pub fn about_also(mut self, dataset: &DatasetId) -> Self {
+        self.also_about.insert(dataset.clone());
+        self.concerning(&dataset.owner.clone())
+    }
+
+    /// Every dataset it is about, for search.
+    pub fn every_dataset(&self) -> BTreeSet<&DatasetId> {
+        self.dataset.iter().chain(&self.also_about).collect()
     }
 
     /// Says for which purpose.

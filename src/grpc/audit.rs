@@ -10,20 +10,19 @@ use super::{
     call::Call,
     convert,
     filter::{Filter, Op},
+    idempotency::Change,
     names,
-    pb::{self, audit_service_server::AuditService, export_entries_response::Part},
+    pb::{self, audit_service_server::AuditService, erase_request::Whom, export_entries_response::Part},
 };
 use crate::{
-    audit::{Checkpoint, LeafView, VerifierKey},
-    domain::{AuditEvent, PageRequest, ParticipantId},
+    audit::{Checkpoint, Hash, Opening, VerifierKey},
+    domain::{AuditEvent, PageRequest},
     error::{Error, Result},
     service::{EntryFilter, ExportHead, Services},
 };
 
 /// Most bytes of leaves in one page or message; a page that reaches it ends there.
 const PART: usize = 1 << 20;
-/// Bytes of a leaf hash.
-const HASH: usize = 32;
 
 /// The service.
 #[derive(Debug)]
@@ -56,7 +55,7 @@ impl AuditService for Api {
         let (call, asked) = Call::split(request)?;
         let run = async {
             let list = call.list(&asked)?;
-            let (filter, party) = entry_filter(&asked.filter)?;
+            let filter = entry_filter(&asked.filter)?;
             let page = call.services().entries(call.caller()?, filter, &list.page).await?;
             let (mut entries, mut bytes, mut next, mut seen) = (Vec::new(), 0, page.next, None);
             for event in page.items {
@@ -66,9 +65,7 @@ impl AuditService for Api {
                     break;
                 }
                 seen = Some(event.index.to_string());
-                if concerns(&event, party.as_ref())? {
-                    entries.push(entry_message(event));
-                }
+                entries.push(entry_message(event));
             }
             Ok(pb::ListEntriesResponse { entries, next_page_token: call.next(&list, next)? })
         };
@@ -86,19 +83,62 @@ impl AuditService for Api {
             let (head, committed) = call.services().start_export(call.caller()?).await?;
             let header = pb::ExportHeader {
                 checkpoint: head.checkpoint.clone(),
-                tree_size: head.leaf_hashes.len() as u64,
+                tree_size: head.size,
                 receipt: Some(convert::receipt_of(&committed)),
             };
             Ok((head, header))
         };
         let (head, header) = call.answer(run).await?.into_inner();
         let after = asked.first_index.checked_sub(1);
-        let export = Export { call, head, header: Some(header), hashes: 0, after, ended: false };
+        let export = Export { call, head, header: Some(header), hashes: 0, after, openings: None, ended: false };
         let stream = futures::stream::unfold(export, |mut export| async move {
             let next = export.next().await?;
             Some((next, export))
         });
         Ok(Response::new(Box::pin(stream)))
+    }
+
+    type TailEntriesStream = Pin<Box<dyn Stream<Item = Result<pb::TailEntriesResponse, Status>> + Send>>;
+
+    async fn tail_entries(
+        &self,
+        request: Request<pb::TailEntriesRequest>,
+    ) -> Result<Response<Self::TailEntriesStream>, Status> {
+        let (call, asked) = Call::split(request)?;
+        let run = async {
+            let filter = entry_filter(&asked.filter)?;
+            let after = match asked.first_index {
+                Some(first) => first.checked_sub(1),
+                None => call.services().last_index().await?,
+            };
+            // Whoever may read nothing is refused at once and not at the first entry.
+            let page = PageRequest { size: 1, after: None };
+            call.services().entries(call.caller()?, filter.clone(), &page).await?;
+            Ok((filter, after))
+        };
+        let (filter, after) = call.answer(run).await?.into_inner();
+        Ok(Response::new(Box::pin(super::tail::stream(call, filter, after))))
+    }
+
+    async fn erase(&self, request: Request<pb::EraseRequest>) -> Result<Response<pb::EraseResponse>, Status> {
+        let (call, asked) = Call::split(request)?;
+        let run = async {
+            let (services, caller) = (call.services(), call.caller()?);
+            let (erased, committed) = match &asked.whom {
+                Some(Whom::Member(name)) => {
+                    let (_, member) = names::member("member", name)?;
+                    services.erase_member(caller, member).await?
+                }
+                Some(Whom::Subject(subject)) => {
+                    let dataset = names::dataset("subject.dataset", &subject.dataset)?;
+                    services.erase_subject(caller, &dataset, &subject.pseudonym).await?
+                }
+                None => return Err(Error::invalid("whom", "a member or a subject")),
+            };
+            let receipt = Some(convert::receipt_of(&committed));
+            Ok(pb::EraseResponse { openings: erased.openings, purged: erased.purged, receipt })
+        };
+        call.change(Change::under(&asked.request_id), &asked, run).await
     }
 
     async fn get_inclusion_proof(
@@ -108,19 +148,13 @@ impl AuditService for Api {
         let (call, asked) = Call::split(request)?;
         let run = async {
             let services = call.services();
-            let (tree_size, hashes, checkpoint) =
-                services.inclusion_proof(call.caller()?, asked.index, asked.tree_size).await?;
-            // Only a proof of an entry that the caller may read gets here, so the page begins with it.
-            let page = PageRequest { size: 1, after: asked.index.checked_sub(1).map(|before| before.to_string()) };
-            let entries = services.entries(call.caller()?, EntryFilter::default(), &page).await?;
-            let entry = entries.items.into_iter().find(|event| event.index == asked.index);
-            let entry = entry.ok_or_else(|| Error::not_found(format_args!("entry {}", asked.index)))?;
+            let proof = services.inclusion_proof(call.caller()?, asked.index, asked.tree_size).await?;
             Ok(pb::GetInclusionProofResponse {
                 index: asked.index,
-                tree_size,
-                leaf_hash: Bytes::copy_from_slice(&entry.leaf_hash),
-                hashes: hash_messages(&hashes),
-                checkpoint: at_size(services, checkpoint, tree_size)?,
+                tree_size: proof.size,
+                leaf_hash: Bytes::copy_from_slice(&proof.leaf_hash),
+                hashes: hash_messages(&proof.hashes),
+                checkpoint: at_size(services, proof.checkpoint, proof.size)?,
             })
         };
         call.answer(run).await
@@ -151,9 +185,11 @@ struct Export {
     head: ExportHead,
     header: Option<pb::ExportHeader>,
     /// Leaf hashes that have been sent.
-    hashes: usize,
+    hashes: u64,
     /// Index of the last entry that has been sent or is left out.
     after: Option<u64>,
+    /// What opens the lines that were sent last.
+    openings: Option<pb::ExportOpenings>,
     ended: bool,
 }
 
@@ -175,17 +211,31 @@ impl Export {
         if let Some(header) = self.header.take() {
             return Some(Ok(Part::Header(header)));
         }
-        let left = &self.head.leaf_hashes[self.hashes..];
-        if !left.is_empty() {
-            let next = &left[..left.len().min(PART / HASH)];
-            self.hashes += next.len();
-            return Some(Ok(Part::LeafHashes(next.concat().into())));
+        if self.hashes < self.head.size {
+            return Some(self.next_hashes().await);
+        }
+        if let Some(openings) = self.openings.take() {
+            return Some(Ok(Part::Openings(openings)));
         }
         match self.lines().await {
             Ok(lines) if lines.indexes.is_empty() => None,
             Ok(lines) => Some(Ok(Part::Lines(lines))),
             Err(error) => Some(Err(error)),
         }
+    }
+
+    /// The next leaf hashes, tile by tile, as many as one message takes.
+    async fn next_hashes(&mut self) -> Result<Part> {
+        let mut bytes = Vec::new();
+        while bytes.len() < PART && self.hashes < self.head.size {
+            let hashes = self.call.services().export_hashes(&self.head, self.hashes).await?;
+            if hashes.is_empty() {
+                return Err(Error::internal("the log lacks leaf hashes"));
+            }
+            self.hashes += hashes.len() as u64;
+            bytes.extend(hashes.concat());
+        }
+        Ok(Part::LeafHashes(bytes.into()))
     }
 
     async fn lines(&mut self) -> Result<pb::ExportLines> {
@@ -199,6 +249,11 @@ impl Export {
             indexes.push(event.index);
         }
         self.after = indexes.last().copied().or(self.after);
+        if let (Some(first), Some(last)) = (indexes.first(), indexes.last()) {
+            let found = self.call.services().export_openings(&self.head, *first, *last).await?;
+            let openings: Vec<_> = found.into_iter().map(opening_message).collect();
+            self.openings = (!openings.is_empty()).then_some(pb::ExportOpenings { openings });
+        }
         Ok(pb::ExportLines { jsonl: jsonl.into(), indexes })
     }
 }
@@ -213,35 +268,35 @@ fn at_size(services: &Services, checkpoint: String, size: u64) -> Result<String>
     if size > 0 && read_checkpoint(services, &checkpoint)?.size == size { Ok(checkpoint) } else { Ok(String::new()) }
 }
 
-/// Whether an entry concerns a participant; every entry if none is named.
-fn concerns(event: &AuditEvent, party: Option<&ParticipantId>) -> Result<bool> {
-    match party {
-        None => Ok(true),
-        Some(party) => Ok(LeafView::parse(&event.leaf)?.parties.contains(party)),
-    }
-}
-
-/// The filter that the log knows, and the participant that entries are to concern.
-fn entry_filter(text: &str) -> Result<(EntryFilter, Option<ParticipantId>)> {
-    let mut party = None;
+fn entry_filter(text: &str) -> Result<EntryFilter> {
     let mut filter = EntryFilter::default();
     for term in Filter::parse(text, &["type", "actor", "participant", "dataset"], &["time"])?.terms {
         match (term.field, term.op) {
             ("type", _) => filter.kind = Some(term.value),
             ("actor", _) => filter.actor = Some(names::participant("filter", &term.value)?),
-            ("participant", _) => party = Some(names::participant("filter", &term.value)?),
+            ("participant", _) => filter.participant = Some(names::participant("filter", &term.value)?),
             ("dataset", _) => filter.dataset = Some(names::dataset("filter", &term.value)?),
             ("time", Op::NotBefore) => filter.since = Some(term.value.parse()?),
             _ => filter.until = Some(term.value.parse()?),
         }
     }
-    Ok((filter, party))
+    Ok(filter)
 }
 
-fn entry_message(event: AuditEvent) -> pb::AuditEntry {
+fn opening_message((index, opening): (u64, Opening)) -> pb::ExportOpening {
+    pb::ExportOpening {
+        index,
+        field: opening.field,
+        party: opening.party.map(|party| party.to_string()).unwrap_or_default(),
+        salt: Bytes::copy_from_slice(&opening.salt),
+        value: opening.value,
+    }
+}
+
+pub(super) fn entry_message(event: AuditEvent) -> pb::AuditEntry {
     pb::AuditEntry { index: event.index, leaf: event.leaf.into(), leaf_hash: Bytes::copy_from_slice(&event.leaf_hash) }
 }
 
-fn hash_messages(hashes: &[[u8; HASH]]) -> Vec<Bytes> {
+fn hash_messages(hashes: &[Hash]) -> Vec<Bytes> {
     hashes.iter().map(|hash| Bytes::copy_from_slice(hash)).collect()
 }

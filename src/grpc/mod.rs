@@ -26,6 +26,7 @@ pub mod policy_document;
 mod policy_foresight;
 mod query;
 mod status;
+mod tail;
 mod upload;
 mod watched;
 

@@ -10,6 +10,7 @@ mod compare;
 mod consent;
 mod decide;
 mod denial;
+mod erasure;
 mod explain;
 mod grant;
 mod idempotency;
@@ -18,19 +19,26 @@ mod member;
 mod participant;
 mod policy;
 mod query;
+mod retention;
 mod roles;
 mod setup;
 mod simulate;
+mod witness;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 pub use self::{
     access::{Approval, GrantedAccess, NewAccessRequest},
-    audit::{EntryFilter, ExportHead},
+    audit::{EntryFilter, ExportHead, Inclusion},
     catalog::{CatalogPage, DatasetChange, NewDataset, Upload},
     compare::{Comparison, PolicyChoice},
     consent::ConsentImport,
     denial::{Denied, Strangers},
+    erasure::Erased,
     explain::{Explanation, UseQuestion},
     idempotency::RequestKey,
     member::Enrolled,
@@ -43,6 +51,7 @@ pub use self::{
     roles::Reloads,
     setup::OperatorIdentity,
     simulate::{Evidence, Flip, FlipKind, Simulation, SimulationRequest},
+    witness::Witnesses,
 };
 use futures::future::BoxFuture;
 
@@ -78,6 +87,8 @@ pub struct Settings {
     pub upload_bytes: u64,
     /// Most rows of an upload.
     pub upload_rows: u64,
+    /// How long entries of the log are kept.
+    pub retention: Duration,
 }
 
 /// Every use case of the hub; cheap to clone.
@@ -115,6 +126,8 @@ pub struct Inner {
     pub running: Slots,
     /// Denials of callers without identity, waiting to be logged together.
     pub strangers: Strangers,
+    /// Who cosigns the log.
+    pub witnesses: Witnesses,
 }
 
 impl Services {
@@ -157,14 +170,18 @@ impl Services {
         self.inner.store.read().await
     }
 
-    /// Runs a change that `permit` allows, with its audit entries; gives its value and the proof that it is durable.
+    /// Runs a change that `permit` allows, with its audit entries; gives its value and the proof that it is durable, and
+    /// seen by as many witnesses as are required.
     async fn change<T, F>(&self, permit: &Permit, run: F) -> Result<(T, Committed)>
     where
         T: Send + 'static,
         F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Job<T>> + Send + 'static,
     {
         tracing::debug!(family = %permit.family(), act = %permit.act(), "change");
-        self.submit(run).await
+        let started = Instant::now();
+        let (value, committed) = self.submit(run).await?;
+        self.await_witnesses(&committed, started).await?;
+        Ok((value, committed))
     }
 
     /// Runs a change that no member asks for: the hub's own records, or what a one-time token allows.

@@ -1,15 +1,19 @@
-//! The log's rows: reading and advancing the head, inserting entries, and the check against the outside copy.
+//! The log's rows: reading and advancing the head, writing a commit's entries, and the checks at start.
 
 use std::{collections::BTreeMap, path::Path};
 
-use sqlx::Row as _;
+use serde_json::json;
+use sqlx::{AssertSqlSafe, Row as _};
 
-use super::{Tx, failed, row::RowExt as _};
+use super::{Tx, failed, row::RowExt as _, tile};
 use crate::{
     audit::{self, CheckpointSigner, Frontier, Leaf, LeafContext},
-    domain::{EntryDraft, ParticipantId, Timestamp},
+    domain::{DatasetId, Digest, EntryDraft, ParticipantId, Timestamp},
     error::{Error, Result},
 };
+
+/// Entries in one statement: enough to be cheap, few enough for a bounded parameter.
+const ROWS: usize = 256;
 
 /// The end of the log.
 #[derive(Debug, Clone)]
@@ -18,17 +22,24 @@ pub struct LogHead {
     pub frontier: Frontier,
     /// The signed checkpoint of this size; empty before the first commit.
     pub checkpoint: String,
+    /// Entries below this index are pruned.
+    pub min_index: u64,
 }
 
 /// Reads the head; inside the writer's transaction this also locks it against other replicas.
 pub(super) async fn head(tx: &mut Tx, origin: &str) -> Result<LogHead> {
     let sql = tx.engine.lock_head();
     let row = sqlx::query(sql).bind(origin).fetch_optional(tx.conn()).await.map_err(failed)?;
-    let Some(row) = row else {
-        return Ok(LogHead { frontier: Frontier::default(), checkpoint: String::new() });
-    };
+    match row {
+        Some(row) => head_of(&row),
+        None => Ok(LogHead { frontier: Frontier::default(), checkpoint: String::new(), min_index: 0 }),
+    }
+}
+
+/// The head in a row of `log_head`.
+pub(super) fn head_of(row: &sqlx::any::AnyRow) -> Result<LogHead> {
     let frontier = Frontier::from_bytes(&row.col::<Vec<u8>>("frontier")?)?;
-    Ok(LogHead { frontier, checkpoint: row.col("checkpoint")? })
+    Ok(LogHead { frontier, checkpoint: row.col("checkpoint")?, min_index: row.count("min_idx")? })
 }
 
 /// Replaces the head if it still has `old_size` entries.
@@ -48,48 +59,81 @@ pub(super) async fn advance(tx: &mut Tx, origin: &str, old_size: u64, head: &Log
     if done.rows_affected() == 1 { Ok(()) } else { Err(Error::internal("the log's head moved under the writer")) }
 }
 
-/// Encodes `draft` as the entry with `index` and inserts it with its counters and openings.
-pub(super) async fn append(tx: &mut Tx, origin: &str, index: u64, at: Timestamp, draft: &EntryDraft) -> Result<Leaf> {
-    let mut counters: BTreeMap<ParticipantId, u64> = BTreeMap::new();
+/// An entry that has its place in the log and is to be written with the commit.
+#[derive(Debug)]
+pub(super) struct Placed {
+    pub(super) index: u64,
+    pub(super) at: Timestamp,
+    pub(super) draft: EntryDraft,
+    pub(super) leaf: Leaf,
+    pub(super) counters: BTreeMap<ParticipantId, u64>,
+}
+
+/// The next number of each party that this commit has counted so far.
+pub(super) type Counters = BTreeMap<ParticipantId, u64>;
+
+/// Encodes `draft` as the entry with `index` and takes the next number of each of its parties.
+pub(super) async fn place(
+    tx: &mut Tx,
+    origin: &str,
+    index: u64,
+    at: Timestamp,
+    draft: EntryDraft,
+    next: &mut Counters,
+) -> Result<Placed> {
+    let mut counters = BTreeMap::new();
     for party in &draft.parties {
-        counters.insert(party.clone(), next_count(tx, party.as_str()).await?);
+        let number = match next.get(party) {
+            Some(number) => *number,
+            None => next_count(tx, party.as_str()).await?,
+        };
+        next.insert(party.clone(), number + 1);
+        counters.insert(party.clone(), number);
     }
-    let leaf = audit::encode(draft, &LeafContext { origin, index, id: entry_id(at), at, counters: &counters })?;
-    let sql = "INSERT INTO entry (idx, leaf, leaf_hash, at, kind, actor, dataset, purpose)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-    sqlx::query(sql)
-        .bind(signed(index))
-        .bind(leaf.bytes.clone())
-        .bind(leaf.hash.to_vec())
-        .bind(at.micros())
-        .bind(draft.kind.as_str())
-        .bind(draft.actor.as_ref().map(ParticipantId::as_str))
-        .bind(draft.dataset.as_ref().map(ToString::to_string))
-        .bind(draft.purpose.as_ref().map(ToString::to_string))
-        .execute(tx.conn())
-        .await
-        .map_err(failed)?;
-    for (party, seq) in &counters {
-        sqlx::query("INSERT INTO party_entry (party, seq, idx) VALUES ($1, $2, $3)")
-            .bind(party.as_str())
-            .bind(signed(*seq))
-            .bind(signed(index))
-            .execute(tx.conn())
-            .await
-            .map_err(failed)?;
+    let leaf = audit::encode(&draft, &LeafContext { origin, index, id: entry_id(at), at, counters: &counters })?;
+    Ok(Placed { index, at, draft, leaf, counters })
+}
+
+/// Writes the entries of a commit with their counters, datasets and openings, and the tiles that they complete.
+pub(super) async fn write(tx: &mut Tx, origin: &str, old_size: u64, entries: &[Placed]) -> Result<()> {
+    let mut hashes = Vec::with_capacity(entries.len());
+    for part in entries.chunks(ROWS) {
+        let (mut rows, mut counts, mut about, mut openings) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for one in part {
+            let index = one.index;
+            let draft = &one.draft;
+            let leaf = str::from_utf8(&one.leaf.bytes).map_err(|_| Error::internal("a leaf is not text"))?;
+            rows.push(json!([
+                index,
+                leaf,
+                Digest(one.leaf.hash).hex(),
+                one.at.micros(),
+                draft.kind.as_str(),
+                draft.actor.as_ref().map(ParticipantId::as_str),
+                draft.dataset.as_ref().map(ToString::to_string),
+                draft.purpose.as_ref().map(ToString::to_string),
+            ]));
+            counts.extend(one.counters.iter().map(|(party, number)| json!([party.as_str(), number, index])));
+            about.extend(draft.every_dataset().iter().map(|dataset| json!([DatasetId::to_string(dataset), index])));
+            openings.extend(one.leaf.openings.iter().map(|opening| {
+                let party = opening.party.as_ref().map(ParticipantId::as_str);
+                json!([index, opening.field, party, Digest(opening.salt).hex(), opening.value])
+            }));
+            hashes.push(one.leaf.hash);
+        }
+        for (insert, rows) in [
+            (tx.engine.insert_entries(), rows),
+            (tx.engine.insert_counts(), counts),
+            (tx.engine.insert_entry_datasets(), about),
+            (tx.engine.insert_openings(), openings),
+        ] {
+            if !rows.is_empty() {
+                let rows = serde_json::Value::Array(rows).to_string();
+                sqlx::query(insert).bind(rows).execute(tx.conn()).await.map_err(failed)?;
+            }
+        }
     }
-    for opening in &leaf.openings {
-        sqlx::query("INSERT INTO opening (idx, field, party, salt, value) VALUES ($1, $2, $3, $4, $5)")
-            .bind(signed(index))
-            .bind(opening.field.as_str())
-            .bind(opening.party.as_ref().map(ParticipantId::as_str))
-            .bind(opening.salt.to_vec())
-            .bind(opening.value.as_str())
-            .execute(tx.conn())
-            .await
-            .map_err(failed)?;
-    }
-    Ok(leaf)
+    tile::grow(tx, origin, old_size, &hashes).await
 }
 
 /// The next number in a party's gap-free count, from 0.
@@ -107,55 +151,83 @@ fn entry_id(at: Timestamp) -> uuid::Uuid {
     crate::domain::RequestId::generate(at).uuid()
 }
 
-/// Compares the log with the last checkpoint kept outside the database, and its frontier with its entries.
-pub(super) async fn check_against_file(tx: &mut Tx, signer: &dyn CheckpointSigner, file: &Path) -> Result<()> {
-    let head = head(tx, signer.origin()).await?;
-    let size = head.frontier.size();
-    let row = sqlx::query("SELECT COUNT(*) AS n, COALESCE(MAX(idx), -1) AS last FROM entry")
+/// Writes the tiles that an earlier version did not keep, in a transaction of its own.
+pub(super) async fn catch_up(tx: &mut Tx, origin: &str) -> Result<()> {
+    let size = head(tx, origin).await?.frontier.size();
+    let kept: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(n), -1) FROM tile WHERE origin = $1 AND level = 0")
+        .bind(origin)
         .fetch_one(tx.conn())
         .await
         .map_err(failed)?;
-    if row.count("n")? != size || row.col::<i64>("last")? != signed(size) - 1 {
+    if kept + 1 == signed(tile::full_tiles(size)) {
+        return Ok(());
+    }
+    tracing::info!(entries = size, "the log is being cut into tiles, once");
+    let begin = tx.engine.begin();
+    sqlx::query(begin).execute(tx.conn()).await.map_err(failed)?;
+    let size = head(tx, origin).await?.frontier.size();
+    let done = tile::catch_up(tx, origin, size).await;
+    let end = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
+    sqlx::query(AssertSqlSafe(end)).execute(tx.conn()).await.map_err(failed)?;
+    done
+}
+
+/// Compares the log's right edge with its signed head, and both with the last checkpoint kept outside the database.
+///
+/// Reads a handful of rows whatever the size of the log; `odh audit fsck` reads all of them.
+pub(super) async fn check_against_file(tx: &mut Tx, signer: &dyn CheckpointSigner, file: &Path) -> Result<()> {
+    let origin = signer.origin();
+    let head = head(tx, origin).await?;
+    let size = head.frontier.size();
+    let last: i64 =
+        sqlx::query_scalar("SELECT COALESCE(MAX(idx), -1) FROM entry").fetch_one(tx.conn()).await.map_err(failed)?;
+    let pruned_whole = last == -1 && head.min_index == size;
+    if last != signed(size) - 1 && !pruned_whole {
         return Err(refuse_to_sign("its entries and its head disagree"));
     }
-    let Ok(known) = std::fs::read_to_string(file) else { return Ok(()) };
-    let known = audit::Checkpoint::verify(&known, &audit::VerifierKey::of(signer)?)
+    let edge = tile::root(tx, origin, size).await.map_err(|_| refuse_to_sign("a tile of its tree is missing"))?;
+    if edge != head.frontier.root() {
+        return Err(refuse_to_sign("its entries and its head disagree"));
+    }
+    let key = audit::VerifierKey::of(signer)?;
+    if size > 0 {
+        let own = audit::Checkpoint::verify(&head.checkpoint, &key)
+            .map_err(|_| refuse_to_sign("the checkpoint in it is not one that this hub has signed"))?;
+        if (own.size, own.root) != (size, edge) {
+            return Err(refuse_to_sign("its entries and its signed checkpoint disagree"));
+        }
+    }
+    let known = match std::fs::read_to_string(file) {
+        Ok(known) => known,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            if size > 0 {
+                tracing::warn!(file = %file.display(), "no checkpoint outside the database to compare the log with");
+            }
+            return Ok(());
+        }
+        Err(_) => return Err(refuse_to_sign("the checkpoint file beside the keys cannot be read")),
+    };
+    let known = audit::Checkpoint::verify(&known, &key)
         .map_err(|_| refuse_to_sign("the checkpoint file beside the keys is not one that this hub has signed"))?;
     if known.size > size {
         return Err(refuse_to_sign("it is older than the last checkpoint beside the keys (a restored backup?)"));
     }
-    if known.size == size && known.root != head.frontier.root() {
-        return Err(refuse_to_sign("its root is not that of the last checkpoint beside the keys"));
+    if tile::root(tx, origin, known.size).await? == known.root {
+        return Ok(());
     }
-    if known.size < size {
-        let hashes = leaf_hashes(tx, known.size).await?;
-        if Frontier::from_leaf_hashes(&hashes).root() != known.root {
-            return Err(refuse_to_sign("it does not continue the last checkpoint beside the keys"));
-        }
-    }
-    Ok(())
-}
-
-/// The leaf hashes of the first `size` entries.
-pub(super) async fn leaf_hashes(tx: &mut Tx, size: u64) -> Result<Vec<[u8; 32]>> {
-    let rows = sqlx::query("SELECT leaf_hash FROM entry WHERE idx < $1 ORDER BY idx")
-        .bind(signed(size))
-        .fetch_all(tx.conn())
-        .await
-        .map_err(failed)?;
-    rows.iter()
-        .map(|row| {
-            let hash: Vec<u8> = row.col("leaf_hash")?;
-            <[u8; 32]>::try_from(hash).map_err(|_| Error::internal("inconsistent row, column leaf_hash"))
-        })
-        .collect()
+    Err(refuse_to_sign(if known.size == size {
+        "its root is not that of the last checkpoint beside the keys"
+    } else {
+        "it does not continue the last checkpoint beside the keys"
+    }))
 }
 
 fn refuse_to_sign(why: &str) -> Error {
     Error::invalid(
         "audit log",
         format!(
-            "{why}. The hub refuses to sign: restore the newest database, or start a new log that cites the last checkpoint"
+            "{why}. The hub refuses to sign, because it would contradict itself: restore the newest database, or see \
+             \"Recovery\" in docs/audit-log.md"
         ),
     )
 }

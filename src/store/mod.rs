@@ -7,16 +7,22 @@
 pub mod access;
 pub mod audit;
 pub mod consent;
+pub mod cosignature;
 pub mod dataset;
 mod engine;
+pub mod erasure;
+mod fsck;
 mod log;
 pub mod member;
+mod outside;
 pub mod participant;
 pub mod policy;
 pub mod request;
+pub mod retention;
 mod row;
 #[cfg(test)]
 mod tests;
+mod tile;
 mod writer;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -25,6 +31,7 @@ use sqlx::{AnyPool, any::AnyPoolOptions, pool::PoolConnection};
 
 pub use self::{
     engine::Engine,
+    fsck::{Fsck, fsck},
     log::LogHead,
     writer::{Job, Writer, WriterConfig, WriterMetrics},
 };
@@ -76,6 +83,7 @@ impl Store {
             engine.connect(AnyPoolOptions::new().max_connections(config.max_connections.max(2)), &config.url).await?;
         engine.migrate(&pool).await?;
         let mut tx = Tx { conn: pool.acquire().await.map_err(unavailable)?, engine };
+        log::catch_up(&mut tx, signer.origin()).await?;
         log::check_against_file(&mut tx, signer.as_ref(), &config.checkpoint_file).await?;
         drop(tx);
         let writer = Writer::start(pool.clone(), engine, &config, signer, clock, metrics);

@@ -8,16 +8,15 @@
 use std::{
     any::Any,
     panic::AssertUnwindSafe,
-    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use futures::{FutureExt as _, future::BoxFuture};
 use sqlx::{AnyPool, Executor as _};
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
-use super::{Engine, LogHead, StoreConfig, Tx, failed, log};
+use super::{Engine, LogHead, StoreConfig, Tx, failed, log, outside::Outside};
 use crate::{
     audit::{Checkpoint, CheckpointSigner, Committed},
     domain::{Clock, EntryDraft, Receipt},
@@ -76,6 +75,7 @@ struct Queued {
 pub struct Writer {
     jobs: mpsc::Sender<Queued>,
     timeout: Duration,
+    head: watch::Receiver<u64>,
     task: Arc<Mutex<Option<tokio::task::JoinHandle<()>>>>,
     stop: tokio_util::sync::CancellationToken,
 }
@@ -97,17 +97,19 @@ impl Writer {
     ) -> Self {
         let (jobs, queue) = mpsc::channel(config.writer.queue);
         let stop = tokio_util::sync::CancellationToken::new();
+        let (committed, head) = watch::channel(0);
         let sequencer = Sequencer {
+            committed,
             pool,
             engine,
             signer,
             clock,
             metrics,
             batch: config.writer.batch,
-            checkpoint_file: config.checkpoint_file.clone(),
+            outside: Outside::new(config.checkpoint_file.clone()),
         };
         let task = tokio::spawn(sequencer.run(queue, stop.clone()));
-        Self { jobs, timeout: config.writer.timeout, task: Arc::new(Mutex::new(Some(task))), stop }
+        Self { jobs, timeout: config.writer.timeout, head, task: Arc::new(Mutex::new(Some(task))), stop }
     }
 
     /// Runs a job in the next commit and returns its value with the receipt of its first entry.
@@ -138,6 +140,13 @@ impl Writer {
         })
         .await
         .map(|_| ())
+    }
+
+    /// Changes whenever this process commits entries from now on, to the size of the log then.
+    pub fn head(&self) -> watch::Receiver<u64> {
+        let mut head = self.head.clone();
+        head.mark_unchanged();
+        head
     }
 
     /// Lets the queued jobs end and takes no more.
@@ -177,13 +186,14 @@ impl Writer {
 
 /// What the writer's task owns.
 struct Sequencer {
+    committed: watch::Sender<u64>,
     pool: AnyPool,
     engine: Engine,
     signer: Arc<dyn CheckpointSigner>,
     clock: Arc<dyn Clock>,
     metrics: WriterMetrics,
     batch: usize,
-    checkpoint_file: PathBuf,
+    outside: Outside,
 }
 
 /// Index and leaf hash of each entry of a job.
@@ -195,8 +205,15 @@ struct Ran {
     outcome: Result<(Boxed, Appended)>,
 }
 
+/// What a commit has gathered so far.
+struct Gathered {
+    head: LogHead,
+    counters: log::Counters,
+    entries: Vec<log::Placed>,
+}
+
 impl Sequencer {
-    async fn run(self, mut queue: mpsc::Receiver<Queued>, stop: tokio_util::sync::CancellationToken) {
+    async fn run(mut self, mut queue: mpsc::Receiver<Queued>, stop: tokio_util::sync::CancellationToken) {
         let mut batch = Vec::with_capacity(self.batch);
         loop {
             let taken = tokio::select! {
@@ -206,8 +223,13 @@ impl Sequencer {
                     queue.close();
                     queue.recv_many(&mut batch, self.batch).await
                 }
+                () = self.outside.due() => {
+                    self.outside.keep().await;
+                    continue;
+                }
             };
             if taken == 0 {
+                self.outside.keep().await;
                 return;
             }
             // Whoever gave up waiting has been told that nothing was done: keep it true.
@@ -218,7 +240,7 @@ impl Sequencer {
         }
     }
 
-    async fn commit(&self, batch: impl Iterator<Item = Queued> + Send) {
+    async fn commit(&mut self, batch: impl Iterator<Item = Queued> + Send) {
         let started = Instant::now();
         let mut ran = Vec::new();
         match self.transact(batch, &mut ran).await {
@@ -240,7 +262,7 @@ impl Sequencer {
     }
 
     /// One transaction. Dropping the replies of jobs that were not reached answers them `AUDIT_UNAVAILABLE`.
-    async fn transact(&self, batch: impl Iterator<Item = Queued> + Send, ran: &mut Vec<Ran>) -> Result<LogHead> {
+    async fn transact(&mut self, batch: impl Iterator<Item = Queued> + Send, ran: &mut Vec<Ran>) -> Result<LogHead> {
         let conn = self.pool.acquire().await.map_err(failed)?;
         let mut tx = Tx { conn, engine: self.engine };
         tx.conn().execute(self.engine.begin()).await.map_err(failed)?;
@@ -253,7 +275,8 @@ impl Sequencer {
                     return Err(failed(error));
                 }
                 if changed {
-                    keep_outside(&self.checkpoint_file, &head.checkpoint);
+                    self.outside.remember(&head.checkpoint).await;
+                    self.committed.send_replace(head.frontier.size());
                 }
                 Ok(head)
             }
@@ -273,39 +296,46 @@ impl Sequencer {
         ran: &mut Vec<Ran>,
     ) -> Result<(LogHead, bool)> {
         let origin = self.signer.origin();
-        let mut head = log::head(tx, origin).await?;
+        let head = log::head(tx, origin).await?;
         let old_size = head.frontier.size();
+        let mut gathered = Gathered { head, counters: log::Counters::new(), entries: Vec::new() };
         for Queued { run, reply } in batch {
-            let mark = head.frontier.clone();
+            let mark = (gathered.head.frontier.clone(), gathered.counters.clone(), gathered.entries.len());
             tx.conn().execute("SAVEPOINT job").await.map_err(failed)?;
-            let outcome = self.run_one(tx, run, &mut head).await;
+            let outcome = self.run_one(tx, run, &mut gathered).await;
             if outcome.is_err() {
-                head.frontier = mark;
+                gathered.head.frontier = mark.0;
+                gathered.counters = mark.1;
+                gathered.entries.truncate(mark.2);
                 tx.conn().execute("ROLLBACK TO SAVEPOINT job").await.map_err(failed)?;
             }
             tx.conn().execute("RELEASE SAVEPOINT job").await.map_err(failed)?;
             ran.push(Ran { reply, outcome });
         }
-        let changed = head.frontier.size() > old_size;
+        let Gathered { mut head, entries, .. } = gathered;
+        let changed = !entries.is_empty();
         if changed {
+            log::write(tx, origin, old_size, &entries).await?;
             head.checkpoint = Checkpoint::of(origin, &head.frontier).sign(self.signer.as_ref())?;
             log::advance(tx, origin, old_size, &head).await?;
         }
         Ok((head, changed))
     }
 
-    async fn run_one(&self, tx: &mut Tx, run: Run, head: &mut LogHead) -> Result<(Boxed, Appended)> {
+    async fn run_one(&self, tx: &mut Tx, run: Run, gathered: &mut Gathered) -> Result<(Boxed, Appended)> {
         // A panic in a job is that job's failure, not the writer's end (P5).
         let (value, drafts) = AssertUnwindSafe(run(tx))
             .catch_unwind()
             .await
             .unwrap_or_else(|_| Err(Error::internal("a job of the writer panicked")))?;
         let mut appended = Vec::with_capacity(drafts.len());
-        for draft in &drafts {
-            let index = head.frontier.size();
-            let leaf = log::append(tx, self.signer.origin(), index, self.clock.now(), draft).await?;
-            head.frontier.append(&leaf.hash);
-            appended.push((index, leaf.hash));
+        for draft in drafts {
+            let index = gathered.head.frontier.size();
+            let (origin, now) = (self.signer.origin(), self.clock.now());
+            let placed = log::place(tx, origin, index, now, draft, &mut gathered.counters).await?;
+            gathered.head.frontier.append(&placed.leaf.hash);
+            appended.push((index, placed.leaf.hash));
+            gathered.entries.push(placed);
         }
         Ok((value, appended))
     }
@@ -316,13 +346,4 @@ fn receipts(hashes: Appended, checkpoint: &str) -> Vec<Receipt> {
         .into_iter()
         .map(|(index, leaf_hash)| Receipt { index, leaf_hash, checkpoint: checkpoint.to_owned() })
         .collect()
-}
-
-/// Keeps the last checkpoint beside the keys, so that a database that was rolled back is noticed at start.
-fn keep_outside(file: &Path, checkpoint: &str) {
-    let aside = file.with_extension("new");
-    let kept = std::fs::write(&aside, checkpoint).and_then(|()| std::fs::rename(&aside, file));
-    if let Err(error) = kept {
-        tracing::warn!(%error, "the last checkpoint could not be kept outside the database");
-    }
 }

@@ -5,14 +5,17 @@
 
 mod act;
 mod ca;
+mod der;
 mod enrol;
 mod identity;
 mod jwks;
 mod key_files;
 mod keys;
 mod p256;
+mod timestamp;
 pub mod tls;
 mod token;
+mod witness;
 
 pub use act::{Act, sign_act, verify_act};
 pub use ca::{CertificateAuthority, IssuedCertificate, SERVER_CERTIFICATE_LIFETIME, new_csr};
@@ -21,10 +24,12 @@ pub use identity::PeerIdentity;
 pub use jwks::{Jwk, Jwks};
 pub use keys::{KeyStore, LogSigner};
 pub use p256::P256Key;
+pub use timestamp::{Stamped, timestamp_request, verify_timestamp};
 pub use token::{
     AccessTokenRequest, DatasetAccess, GrantClaims, MAX_TOKEN_LIFETIME, MintedToken, TokenClaims, TokenRefusal, Tokens,
     verify_grant,
 };
+pub use witness::WitnessSigner;
 
 use crate::error::{Error, Result};
 

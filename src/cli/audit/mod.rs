@@ -1,6 +1,15 @@
 //! `odh audit`: reading the log, and verifying it without trusting the operator.
 
+mod anchor;
+mod convert;
+mod diff;
+mod erase;
 mod export;
+mod fsck;
+mod mirror;
+mod ocsf;
+mod offline;
+mod tail;
 
 use std::path::{Path, PathBuf};
 
@@ -75,11 +84,19 @@ enum Command {
         /// Leave out entries before this index, which you have already.
         #[arg(long, default_value_t = 0, value_name = "INDEX")]
         first_index: u64,
+        /// Write the entries in this form, too; can be repeated.
+        #[arg(long = "also", value_enum, value_name = "FORM")]
+        also: Vec<convert::Form>,
     },
-    /// Verify an export. Needs no identity, no context and no network.
+    /// Show entries as they come, one leaf a line, until Ctrl-C.
+    Tail(tail::Args),
+    /// Verify an export, or a proof. Needs no identity, no context and no network.
     Verify {
-        /// The folder of the export.
+        /// The folder of the export; or with --leaf the file of a proof (C2SP tlog-proof).
         folder: PathBuf,
+        /// File with the leaf that a proof is of.
+        #[arg(long, value_name = "FILE", requires = "key")]
+        leaf: Option<PathBuf>,
         /// The log's key, its text or a file, from a source that you trust; by default that in the export.
         #[arg(long, value_name = "VKEY")]
         key: Option<String>,
@@ -91,10 +108,21 @@ enum Command {
     Prove {
         /// The entry's index.
         index: u64,
-        /// The log's key, its text or a file; by default that which the hub names.
+        /// Make the proof from this export, offline.
+        #[arg(long, value_name = "FOLDER")]
+        from: Option<PathBuf>,
+        /// The log's key, its text or a file; by default that which the hub names, or that of the export.
         #[arg(long, value_name = "VKEY")]
         key: Option<String>,
     },
+    /// Check a database, a folder of tiles or an export against itself. Changes nothing.
+    Fsck(fsck::Args),
+    /// Compare two exports or checkpoints of a log, and name the first entry where they differ. Offline.
+    Diff(diff::Args),
+    /// Keep the log's public tiles in a folder, up to date and checked. Needs no identity.
+    Mirror(mirror::Args),
+    Anchor(anchor::Args),
+    Erase(erase::Args),
     /// Print the latest checkpoint, verified. Keep it: it shows any later change of what it covers.
     Checkpoint {
         /// The log's key, its text or a file; by default that which the hub names.
@@ -121,9 +149,22 @@ pub async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
             let filter = terms.into_iter().flatten().collect::<Vec<_>>().join(" AND ");
             self::list(&filter, list.limit, session).await
         }
-        Command::Export { folder, first_index } => self::export(&folder, first_index, session).await,
-        Command::Verify { folder, key, held } => verify(&folder, key.as_deref(), &held, session),
-        Command::Prove { index, key } => prove(index, key.as_deref(), session).await,
+        Command::Export { folder, first_index, also } => self::export(&folder, first_index, &also, session).await,
+        Command::Tail(args) => Box::pin(tail::run(args, session)).await,
+        Command::Verify { folder, leaf: Some(leaf), key, .. } => {
+            offline::verify_proof(&folder, &leaf, &export::key(None, key.as_deref())?, session)
+        }
+        Command::Verify { folder, leaf: None, key, held } => verify(&folder, key.as_deref(), &held, session),
+        Command::Prove { index, from: Some(folder), key } => {
+            let (proof, _) = offline::prove(&folder, index, &export::key(Some(&folder), key.as_deref())?)?;
+            session.out.bytes(proof.to_string().as_bytes())
+        }
+        Command::Prove { index, from: None, key } => prove(index, key.as_deref(), session).await,
+        Command::Fsck(args) => Box::pin(fsck::run(&args, session)).await,
+        Command::Diff(args) => diff::run(&args, session),
+        Command::Mirror(args) => Box::pin(mirror::run(&args, session)).await,
+        Command::Anchor(args) => Box::pin(anchor::run(args, session)).await,
+        Command::Erase(args) => Box::pin(erase::run(args, session)).await,
         Command::Checkpoint { key } => {
             let client = session.client().await?;
             let response = client.audit().get_checkpoint(pb::GetCheckpointRequest {}).await?.into_inner();
@@ -157,12 +198,21 @@ async fn list(filter: &str, limit: usize, session: &mut Session<'_>) -> Result<(
     Ok(())
 }
 
-async fn export(folder: &Path, first_index: u64, session: &mut Session<'_>) -> Result<(), Failure> {
+async fn export(
+    folder: &Path,
+    first_index: u64,
+    also: &[convert::Form],
+    session: &mut Session<'_>,
+) -> Result<(), Failure> {
     let client = session.client().await?;
     let progress = upload::entries(session.out);
     let exported = client.export_audit(folder, first_index, &progress).await?;
     // What has just been written is read again: an export that does not verify is of no use to anyone.
     export::verify(folder, &export::key(Some(folder), None)?, &[], &upload::entries(session.out))?;
+    export::complete(folder, &upload::entries(session.out))?;
+    for form in also {
+        convert::write(folder, *form)?;
+    }
     let Exported { tree_size, entries, receipt } = exported;
     let shown = folder.display().to_string();
     session.out.object(&json!({"folder": shown, "entries": entries, "tree_size": tree_size}))?;
@@ -175,6 +225,7 @@ fn verify(folder: &Path, key: Option<&str>, held: &[PathBuf], session: &mut Sess
     let own_key = key.is_none();
     let key = export::key(Some(folder), key)?;
     let verified = export::verify(folder, &key, held, &upload::entries(session.out))?;
+    let complete = export::complete(folder, &upload::entries(session.out))?;
     let checkpoint = &verified.checkpoint;
     session.out.object(&json!({
         "verified": true,
@@ -183,7 +234,16 @@ fn verify(folder: &Path, key: Option<&str>, held: &[PathBuf], session: &mut Sess
         "root_hash": Digest(checkpoint.root).hex(),
         "entries": verified.entries,
         "first_missing": verified.first_missing,
+        "complete_for": complete.as_ref().map(|complete| complete.party.as_str()),
+        "first_number": complete.as_ref().map(|complete| complete.first),
+        "up_to_entry": complete.as_ref().map(|complete| complete.last_index),
     }))?;
+    if complete.as_ref().is_some_and(|complete| !complete.ends_with_export) {
+        session.out.say(
+            "the last entry is not the record of an export: something may be missing after it",
+            "la dernière entrée n'est pas la trace d'un export : il peut en manquer après elle",
+        );
+    }
     if own_key {
         session.out.say(
             "the key was taken from the export itself: compare it, or give yours with --key",

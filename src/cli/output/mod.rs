@@ -3,6 +3,7 @@
 //! A resource is turned into JSON through the API's own descriptors, so that its fields are named as in `proto/`; tables
 //! and CSV show chosen fields of this JSON. Everything goes through one [`Out`], so that tests can read it.
 
+mod entries;
 mod json;
 pub mod records;
 mod table;
@@ -19,6 +20,7 @@ use serde_json::Value as Json;
 use super::{env::Lang, failure::Failure};
 use crate::grpc::pb;
 
+pub(in crate::cli) use entries::EntriesFile;
 pub use json::to_json;
 pub use table::Column;
 

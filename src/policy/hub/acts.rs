@@ -115,5 +115,7 @@ names! {
         Export "export",
         /// Export every participant's entries.
         ExportAll "export_all",
+        /// Erase a person or a subject.
+        Erase "erase",
     }
 }

@@ -37,8 +37,8 @@ fn may(policy: &HubPolicy, caller: &Caller, domain: &str, family: Family, act: A
 /// What each role may do in its own participant, or for operator and auditor of the hub in all.
 fn expected(role: Role, operates: bool) -> BTreeSet<(Family, Act)> {
     use Act::{
-        Approve, Check, Create, Decide, Discover, Explain, Export, ExportAll, Import, Invite, IssueToken, Publish,
-        Read, ReadAll, Renew, Request, Retire, Revoke, Run, SignCharter, Suspend, Update, Upload, Withdraw,
+        Approve, Check, Create, Decide, Discover, Erase, Explain, Export, ExportAll, Import, Invite, IssueToken,
+        Publish, Read, ReadAll, Renew, Request, Retire, Revoke, Run, SignCharter, Suspend, Update, Upload, Withdraw,
     };
     use Family::{Access, Audit, Certificate, Consent, Dataset, Grant, Member, Participant, Policy, Query};
     let mut may = vec![(Participant, Read), (Dataset, Discover), (Policy, Read), (Certificate, Renew)];
@@ -49,6 +49,8 @@ fn expected(role: Role, operates: bool) -> BTreeSet<(Family, Act)> {
             (Participant, Approve),
             (Participant, Suspend),
             (Member, Read),
+            (Member, Erase),
+            (Consent, Erase),
             (Certificate, Revoke),
         ],
         (Role::ParticipantAdmin, _) => vec![
@@ -58,6 +60,7 @@ fn expected(role: Role, operates: bool) -> BTreeSet<(Family, Act)> {
             (Member, Update),
             (Member, Revoke),
             (Member, IssueToken),
+            (Member, Erase),
             (Certificate, Revoke),
             (Certificate, Read),
             (Access, Read),
@@ -82,7 +85,9 @@ fn expected(role: Role, operates: bool) -> BTreeSet<(Family, Act)> {
             (Consent, Import),
             (Consent, Withdraw),
             (Consent, Read),
+            (Consent, Erase),
             (Audit, Read),
+            (Audit, Export),
         ],
         (Role::Requester, _) => {
             vec![(Access, Request), (Access, Withdraw), (Access, Read), (Grant, Read), (Query, Run), (Query, Explain)]

@@ -145,7 +145,7 @@ impl Services {
             entry = entry.fact("k", k.to_string());
         }
         for one in &resolved.uses {
-            entry = entry.concerning(&one.dataset.owner);
+            entry = entry.about_also(&one.dataset);
         }
         if let [one] = resolved.uses.as_slice() {
             entry = entry.about(&one.dataset);

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     audit::Committed,
-    domain::{Caller, EntryDraft, EntryKind, ParticipantId, QueryId, Receipt},
+    domain::{Caller, DatasetId, EntryDraft, EntryKind, QueryId, Receipt},
     error::{Error, Reason, Result},
     policy::{Act, Domain, Family},
     query::{Answer, IpcEncoder, Planned, RecordBatch, SchemaRef},
@@ -81,7 +81,7 @@ impl QueryRun {
         slot: Slot,
     ) -> Result<Self> {
         let receipt = decision.receipt().clone();
-        let owners: Vec<ParticipantId> = resolved.uses.iter().map(|one| one.dataset.owner.clone()).collect();
+        let datasets: Vec<DatasetId> = resolved.uses.iter().map(|one| one.dataset.clone()).collect();
         let started = Instant::now();
         match services.inner.engine.execute(planned, decision) {
             Ok(answer) => Ok(Self {
@@ -103,7 +103,7 @@ impl QueryRun {
                 _slot: slot,
             }),
             Err(error) => {
-                let entry = outcome_entry(&caller, &owners, id, error.reason().name(), 0, 0);
+                let entry = outcome_entry(&caller, &datasets, id, error.reason().name(), 0, 0);
                 close(&services, id, vec![entry]).await?;
                 Err(error)
             }
@@ -238,8 +238,8 @@ impl QueryRun {
     }
 
     fn entries(&self, end: &str) -> Vec<EntryDraft> {
-        let owners: Vec<ParticipantId> = self.uses.iter().map(|one| one.dataset.owner.clone()).collect();
-        let mut entries = vec![outcome_entry(&self.caller, &owners, self.id, end, self.rows, self.sent_bytes())];
+        let datasets: Vec<DatasetId> = self.uses.iter().map(|one| one.dataset.clone()).collect();
+        let mut entries = vec![outcome_entry(&self.caller, &datasets, self.id, end, self.rows, self.sent_bytes())];
         // What was read and withheld tells about hidden rows: a leaf of its own for each owner, never for the caller.
         let counters = self.answer.counters();
         let others = counters.datasets().iter().filter(|(id, _)| id.owner != self.caller.participant);
@@ -264,20 +264,13 @@ impl Drop for QueryRun {
     }
 }
 
-fn outcome_entry(
-    caller: &Caller,
-    owners: &[ParticipantId],
-    id: QueryId,
-    end: &str,
-    rows: u64,
-    bytes: u64,
-) -> EntryDraft {
+fn outcome_entry(caller: &Caller, datasets: &[DatasetId], id: QueryId, end: &str, rows: u64, bytes: u64) -> EntryDraft {
     let entry = EntryDraft::by(EntryKind::QueryOutcome, caller)
         .fact("query", id.to_string())
         .fact("end", end)
         .fact("rows", rows.to_string())
         .fact("bytes", bytes.to_string());
-    owners.iter().fold(entry, EntryDraft::concerning)
+    datasets.iter().fold(entry, EntryDraft::about_also)
 }
 
 /// Records an outcome although the log may be away for a while. What stays open gets `unknown` at the next start.

@@ -3,6 +3,7 @@
 //! A scenario is an `async fn name(hub: &mut Hub)`; `on_both_engines!(name, ..)` runs it on SQLite and on PostgreSQL.
 //! After each one the hub is stopped and its world is checked: see [`sane`].
 
+pub(crate) mod cli;
 pub(crate) mod engine;
 pub(crate) mod fault;
 pub(crate) mod hub;

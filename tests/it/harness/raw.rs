@@ -25,12 +25,25 @@ pub(crate) async fn get(url: &str) -> Result<(u16, String), Failed> {
 
 /// GET over the hub's public HTTPS.
 pub(crate) async fn get_public(site: &Site, path: &str) -> Result<(u16, String), Failed> {
+    let answer = fetch_public(site, path, None).await?;
+    let status = answer.status().as_u16();
+    Ok((status, String::from_utf8(answer.into_body().to_vec())?))
+}
+
+/// GET over the hub's public HTTPS, with a bearer token if there is one: all of the answer.
+pub(crate) async fn fetch_public(
+    site: &Site,
+    path: &str,
+    bearer: Option<&str>,
+) -> Result<http::Response<Bytes>, Failed> {
     let connector = Connector::new(Arc::new(client_config(&site.ca_pem, None)?));
     let client = Client::builder(TokioExecutor::new()).build::<_, Full<Bytes>>(connector);
-    let answer = client.get(format!("{}{path}", site.https).parse()?).await?;
-    let status = answer.status().as_u16();
-    let body = answer.into_body().collect().await?.to_bytes();
-    Ok((status, String::from_utf8(body.to_vec())?))
+    let mut request = http::Request::get(format!("{}{path}", site.https));
+    if let Some(token) = bearer {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let (head, body) = client.request(request.body(Full::default())?).await?.into_parts();
+    Ok(http::Response::from_parts(head, body.collect().await?.to_bytes()))
 }
 
 /// What a raw call was answered with.

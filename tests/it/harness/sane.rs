@@ -44,7 +44,8 @@ async fn verify_log(db: &mut AnyConnection, dir: &Path) -> Verified {
         hashes.push_str(&hash_line(&row.get::<Vec<u8>, _>("leaf_hash").try_into().unwrap()));
     }
     let checkpoint: String = sqlx::query_scalar("SELECT checkpoint FROM log_head").fetch_one(db).await.unwrap();
-    let verified = verify_export(entries.as_slice(), hashes.as_bytes(), &checkpoint, &key, &mut |_| {}).unwrap();
+    let verified =
+        verify_export(entries.as_slice(), std::io::Cursor::new(&hashes), &checkpoint, &key, &mut |_| {}).unwrap();
     assert_eq!((verified.entries, verified.first_missing), (rows.len() as u64, None));
     verified
 }

@@ -41,6 +41,7 @@ async fn export(hub: &Hub, persona: &Persona) -> Export {
             Part::LeafHashes(bytes) => {
                 hashes.extend(bytes.chunks_exact(32).map(|hash| <[u8; 32]>::try_from(hash).unwrap()));
             }
+            Part::Openings(_) => {}
             Part::Lines(part) => lines.extend(part.jsonl.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec)),
         }
     }
@@ -52,7 +53,13 @@ async fn export(hub: &Hub, persona: &Persona) -> Export {
 impl Export {
     fn verify(&self) -> Result<Verified, BadExport> {
         let hashes: String = self.hashes.iter().map(hash_line).collect();
-        verify_export(self.lines.concat().as_slice(), hashes.as_bytes(), &self.checkpoint, &self.key, &mut |_| {})
+        verify_export(
+            self.lines.concat().as_slice(),
+            std::io::Cursor::new(&hashes),
+            &self.checkpoint,
+            &self.key,
+            &mut |_| {},
+        )
     }
 
     fn bad_index(&self) -> u64 {

@@ -1,7 +1,10 @@
 //! Stories of what people do with a hub, and of what they do wrong.
 
+mod anchor;
+mod audit_log;
 mod decisions;
 mod enrolment;
+mod erasure;
 mod errors;
 mod explanations;
 mod foresight;
@@ -10,5 +13,7 @@ mod lists;
 mod operations;
 mod queries;
 mod roles;
+mod tiles;
 mod tls;
 mod uploads;
+mod witness;

@@ -177,17 +177,18 @@ const MATRIX: &[Row] = matrix! {
     "AuditService" audit {
         "GetCheckpoint" get_checkpoint for EVERYONE, |_me| pb::GetCheckpointRequest {};
         "ListEntries" list_entries for &[ADMIN, STEWARD, AUDITOR, OPERATOR], |_me| pb::ListEntriesRequest::default();
-        "ExportEntries" export_entries for &[ADMIN, AUDITOR, OPERATOR], |_me| pb::ExportEntriesRequest::default();
-        // Narrower than `audit.proto` says: requesters do not get proofs yet.
-        "GetInclusionProof" get_inclusion_proof for &[ADMIN, STEWARD, OPERATOR, AUDITOR], |_me| pb::GetInclusionProofRequest::default();
-        "GetConsistencyProof" get_consistency_proof for &[ADMIN, STEWARD, OPERATOR, AUDITOR], |_me| pb::GetConsistencyProofRequest {
+        "ExportEntries" export_entries for &[ADMIN, STEWARD, AUDITOR, OPERATOR], |_me| pb::ExportEntriesRequest::default();
+        "TailEntries" tail_entries for &[ADMIN, STEWARD, AUDITOR, OPERATOR], |_me| pb::TailEntriesRequest::default();
+        "GetInclusionProof" get_inclusion_proof for EVERYONE, |_me| pb::GetInclusionProofRequest::default();
+        "GetConsistencyProof" get_consistency_proof for EVERYONE, |_me| pb::GetConsistencyProofRequest {
             from_size: 1, to_size: 0,
         };
     }
 };
 
 /// Calls that the matrix leaves out: without identity, or about an object that only a scenario can make.
-const ELSEWHERE: [&str; 11] = [
+const ELSEWHERE: [&str; 12] = [
+    "AuditService/Erase",
     "ParticipantService/GetHub",
     "ParticipantService/RegisterParticipant",
     "ParticipantService/EnrolMember",

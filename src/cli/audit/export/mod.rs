@@ -10,9 +10,10 @@ use indicatif::ProgressBar;
 
 use crate::{
     audit::{
-        BadExport, Checkpoint, Frontier, Hash, Verified, VerifierKey,
+        BadExport, BadOpenings, Checkpoint, Completeness, Frontier, Opening, Verified, VerifierKey,
+        completeness::{OPENINGS, opening_line},
         export::{CHECKPOINT, ENTRIES, LEAF_HASHES, VKEY, hash_line},
-        verify_export,
+        verify_export, verify_openings,
     },
     cli::{client::Client, failure::Failure, files},
     domain::Digest,
@@ -79,6 +80,22 @@ pub(super) fn verify(
     Ok(verified)
 }
 
+/// Checks what opens the entries of a participant's export: that none of its numbers is missing.
+pub(super) fn complete(folder: &Path, progress: &ProgressBar) -> Result<Option<Completeness>, Failure> {
+    let openings = folder.join(OPENINGS);
+    if !openings.exists() {
+        return Ok(None);
+    }
+    let open = |path: &Path| File::open(path).map(BufReader::new).map_err(|e| Failure::file(path, &e));
+    let proven = verify_openings(open(&folder.join(ENTRIES))?, open(&openings)?, &mut |count| {
+        progress.set_position(count);
+    });
+    progress.finish_and_clear();
+    proven.map_err(|bad: BadOpenings| {
+        Failure::unverified(format!("the export is not complete: {bad}"), format!("l'export n'est pas complet : {bad}"))
+    })
+}
+
 /// The key of an export: a file with it, its text, or that which the export itself has.
 pub(super) fn key(folder: Option<&Path>, given: Option<&str>) -> Result<VerifierKey, Failure> {
     let text = match (given, folder) {
@@ -100,19 +117,18 @@ fn check_held(held: &Checkpoint, now: &Checkpoint, hashes: BufReader<File>) -> R
         ));
     }
     let take = usize::try_from(size).unwrap_or(usize::MAX);
+    let mut frontier = Frontier::default();
     // The export has been verified, so each line is a hash.
-    let prefix: Vec<Hash> = hashes.lines().map_while(Result::ok).take(take).filter_map(|line| hash(&line)).collect();
-    if Frontier::from_leaf_hashes(&prefix).root() == held.root {
+    for hash in hashes.lines().map_while(Result::ok).take(take).filter_map(|line| line.parse::<Digest>().ok()) {
+        frontier.append(&hash.0);
+    }
+    if frontier.root() == held.root {
         return Ok(());
     }
     Err(Failure::unverified(
         format!("the log was rewritten: its first {size} entries are not those of the checkpoint that is held"),
         format!("le journal a été réécrit : ses {size} premières entrées ne sont pas celles du point conservé"),
     ))
-}
-
-fn hash(line: &str) -> Option<Hash> {
-    line.parse::<Digest>().ok().map(|digest| digest.0)
 }
 
 fn refused(bad: &BadExport) -> Failure {
@@ -125,6 +141,8 @@ struct Writer {
     header: Option<pb::ExportHeader>,
     entries_file: Staged,
     hashes_file: Staged,
+    openings_file: Staged,
+    openings: u64,
     entries: u64,
 }
 
@@ -146,6 +164,8 @@ impl Writer {
             header: None,
             entries_file: staged(ENTRIES)?,
             hashes_file: staged(LEAF_HASHES)?,
+            openings_file: staged(OPENINGS)?,
+            openings: 0,
             entries: 0,
         })
     }
@@ -167,6 +187,13 @@ impl Writer {
                 self.entries_file.write(&lines.jsonl)?;
                 self.entries += lines.indexes.len() as u64;
             }
+            (Some(Part::Openings(part)), Some(_)) => {
+                for one in part.openings {
+                    let (index, opening) = opening(one)?;
+                    self.openings_file.write(opening_line(index, &opening).as_bytes())?;
+                    self.openings += 1;
+                }
+            }
             _ => return Err(Failure::protocol("the parts of the export are out of order")),
         }
         Ok(())
@@ -176,15 +203,30 @@ impl Writer {
         let header = self.header.ok_or_else(|| Failure::protocol("the export has no header"))?;
         self.entries_file.keep(&self.folder.join(ENTRIES))?;
         self.hashes_file.keep(&self.folder.join(LEAF_HASHES))?;
+        if self.openings > 0 {
+            self.openings_file.keep(&self.folder.join(OPENINGS))?;
+        } else {
+            self.openings_file.discard()?;
+        }
         files::write_public(&self.folder.join(VKEY), format!("{key}\n").as_bytes())?;
         files::write_public(&self.folder.join(CHECKPOINT), header.checkpoint.as_bytes())?;
         Ok(Exported { tree_size: header.tree_size, entries: self.entries, receipt: header.receipt })
     }
 }
 
+fn opening(message: pb::ExportOpening) -> Result<(u64, Opening), Failure> {
+    let salt = message.salt.as_ref().try_into().map_err(|_| Failure::protocol("a salt is not 32 bytes"))?;
+    let party = (!message.party.is_empty()).then(|| message.party.parse()).transpose()?;
+    Ok((message.index, Opening { field: message.field, party, salt, value: message.value }))
+}
+
 impl Staged {
     fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.file.write_all(bytes).map_err(|e| Failure::file(&self.path, &e))
+    }
+
+    fn discard(self) -> Result<(), Failure> {
+        std::fs::remove_file(&self.path).map_err(|e| Failure::file(&self.path, &e))
     }
 
     fn keep(mut self, to: &Path) -> Result<(), Failure> {
@@ -194,111 +236,4 @@ impl Staged {
 }
 
 #[cfg(test)]
-mod tests {
-    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
-    use pb::export_entries_response::Part;
-
-    use super::*;
-    use crate::{
-        audit::{CheckpointSigner, leaf_hash},
-        cli::failure::Exit,
-        error::Result,
-    };
-
-    #[derive(Debug)]
-    struct Signer(Ed25519KeyPair);
-
-    impl CheckpointSigner for Signer {
-        fn origin(&self) -> &'static str {
-            "hub.example"
-        }
-
-        fn public_key(&self) -> [u8; 32] {
-            self.0.public_key().as_ref().try_into().unwrap()
-        }
-
-        fn sign(&self, message: &[u8]) -> Result<[u8; 64]> {
-            Ok(self.0.sign(message).as_ref().try_into().unwrap())
-        }
-    }
-
-    fn leaves(count: usize) -> Vec<Vec<u8>> {
-        (0..count).map(|index| format!(r#"{{"i":"{index}","t":"hub.initialised"}}"#).into_bytes()).collect()
-    }
-
-    fn checkpoint(signer: &Signer, leaves: &[Vec<u8>]) -> String {
-        let hashes: Vec<Hash> = leaves.iter().map(|leaf| leaf_hash(leaf)).collect();
-        Checkpoint::of("hub.example", &Frontier::from_leaf_hashes(&hashes)).sign(signer).unwrap()
-    }
-
-    fn signer() -> Signer {
-        Signer(Ed25519KeyPair::generate().unwrap())
-    }
-
-    /// Writes an export of these leaves as it would come from the hub.
-    fn export(folder: &Path, signer: &Signer, leaves: &[Vec<u8>]) {
-        let hashes: Vec<u8> = leaves.iter().flat_map(|leaf| leaf_hash(leaf)).collect();
-        let header =
-            pb::ExportHeader { checkpoint: checkpoint(signer, leaves), tree_size: leaves.len() as u64, receipt: None };
-        let jsonl: Vec<u8> = leaves.iter().flat_map(|leaf| [leaf.as_slice(), b"\n"].concat()).collect();
-        let indexes = (0..leaves.len() as u64).collect();
-        let mut writer = Writer::create(folder).unwrap();
-        for part in [
-            Part::Header(header),
-            Part::LeafHashes(hashes.into()),
-            Part::Lines(pb::ExportLines { jsonl: jsonl.into(), indexes }),
-        ] {
-            writer.add(pb::ExportEntriesResponse { part: Some(part) }).unwrap();
-        }
-        let exported = writer.finish(&VerifierKey::of(signer).unwrap().to_string()).unwrap();
-        assert_eq!((exported.tree_size, exported.entries), (leaves.len() as u64, leaves.len() as u64));
-    }
-
-    fn check(folder: &Path, held: &[PathBuf]) -> Result<Verified, Failure> {
-        verify(folder, &key(Some(folder), None).unwrap(), held, &ProgressBar::hidden())
-    }
-
-    #[test]
-    fn an_export_verifies_and_a_changed_byte_is_found_with_its_entry() {
-        let (folder, signer) = (tempfile::tempdir().unwrap(), signer());
-        export(folder.path(), &signer, &leaves(7));
-        assert_eq!(check(folder.path(), &[]).unwrap().entries, 7);
-        let path = folder.path().join(ENTRIES);
-        let text = std::fs::read_to_string(&path).unwrap();
-        std::fs::write(&path, text.replacen(r#""3","t":"hub"#, r#""3","t":"hab"#, 1)).unwrap();
-        let failure = check(folder.path(), &[]).unwrap_err();
-        assert_eq!(failure.exit(), Exit::Unverified);
-        assert!(failure.to_string().contains("entry 3"), "{failure}");
-    }
-
-    #[test]
-    fn a_log_that_was_rewritten_or_rolled_back_does_not_fit_a_checkpoint_that_is_held() {
-        let (folder, signer) = (tempfile::tempdir().unwrap(), signer());
-        let held = folder.path().join("held");
-        std::fs::write(&held, checkpoint(&signer, &leaves(5))).unwrap();
-        let held = [held];
-        export(folder.path(), &signer, &leaves(7));
-        check(folder.path(), &held).unwrap();
-        let mut rewritten = leaves(7);
-        rewritten[2] = br#"{"i":"2","t":"charter.published"}"#.to_vec();
-        export(folder.path(), &signer, &rewritten);
-        assert_eq!(check(folder.path(), &[]).unwrap().entries, 7);
-        assert!(check(folder.path(), &held).unwrap_err().to_string().contains("rewritten"));
-        export(folder.path(), &signer, &leaves(4));
-        assert!(check(folder.path(), &held).unwrap_err().to_string().contains("rolled back"));
-    }
-
-    #[test]
-    fn the_key_can_be_given_from_elsewhere() {
-        let (folder, signer) = (tempfile::tempdir().unwrap(), signer());
-        export(folder.path(), &signer, &leaves(1));
-        let own = VerifierKey::of(&signer).unwrap();
-        assert_eq!(key(None, Some(&own.to_string())).unwrap(), own);
-        let path = folder.path().join(VKEY);
-        assert_eq!(key(None, Some(path.to_str().unwrap())).unwrap(), own);
-        let other = VerifierKey::of(&self::signer()).unwrap();
-        let failure = verify(folder.path(), &other, &[], &ProgressBar::hidden()).unwrap_err();
-        assert_eq!(failure.exit(), Exit::Unverified);
-        assert!(key(Some(Path::new("/nowhere")), None).unwrap_err().to_string().contains("/nowhere"));
-    }
-}
+mod tests;

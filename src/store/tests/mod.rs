@@ -1,10 +1,12 @@
 //! The writer over a real SQLite file: many jobs per commit, a failed job alone, a head that follows its entries.
 
+mod tiles;
+
 use std::{path::Path, sync::Arc};
 
 use super::{Store, StoreConfig, WriterConfig, WriterMetrics, audit, participant};
 use crate::{
-    audit::{Checkpoint, CheckpointSigner, Frontier, VerifierKey, verify_inclusion},
+    audit::{Checkpoint, CheckpointSigner, Frontier, Hash, VerifierKey, verify_inclusion},
     domain::{EntryDraft, EntryKind, Kind, Participant, ParticipantState, SystemClock, Timestamp},
     error::{Error, Reason},
 };
@@ -60,6 +62,13 @@ fn participant_named(id: &str, siren: &str) -> Participant {
     }
 }
 
+async fn leaf_hashes(store: &Store, size: u64) -> Vec<Hash> {
+    let mut tx = store.read().await.unwrap();
+    let entries = audit::bundle(&mut tx, 0, size).await.unwrap();
+    assert_eq!(entries.len() as u64, size);
+    entries.into_iter().map(|entry| entry.leaf_hash).collect()
+}
+
 fn entry() -> EntryDraft {
     EntryDraft::new(EntryKind::ParticipantRegistered)
 }
@@ -73,7 +82,7 @@ async fn receipts_verify_under_the_signed_checkpoint_of_their_commit() {
     let submitted = (0..40).map(|_| writer.submit(|_| Box::pin(async { Ok(((), vec![entry(), entry()])) })));
     let receipts = futures::future::try_join_all(submitted).await.unwrap();
     let key = VerifierKey::of(signer.as_ref()).unwrap();
-    let hashes = audit::leaf_hashes(&mut store.read().await.unwrap(), 80).await.unwrap();
+    let hashes = leaf_hashes(&store, 80).await;
     for ((), committed) in receipts {
         let receipt = committed.receipt();
         let checkpoint = Checkpoint::verify(&receipt.checkpoint, &key).unwrap();
