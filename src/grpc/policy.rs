@@ -11,7 +11,7 @@ use super::{
     policy_document as document, policy_foresight as foresight, status,
 };
 use crate::{
-    domain::{Clause, Permit, Policy, PolicyState, PolicyVersion, Purpose, RuleOutcome, RuleTrace},
+    domain::{Clause, How, LegalBasis, Permit, Policy, PolicyState, PolicyVersion, Purpose, RuleOutcome, RuleTrace},
     error::{Error, Result},
     policy::{Coverage, Covered, Finding, Severity, explain, odrl},
     service::{Explanation, UseQuestion, etag},
@@ -316,9 +316,12 @@ fn decision_message(explained: Explanation) -> pb::Decision {
 }
 
 fn permit_message(permit: Permit) -> pb::Permit {
+    // What the legal basis asks for is a limit like the others, and shown as one.
+    let consents = permit.legal_basis == LegalBasis::Consent;
+    let how = How { consent_required: permit.how.consent_required || consents, ..permit.how };
     pb::Permit {
         rule: permit.rule.to_string(),
-        how: document::limits_message(permit.how),
+        how: document::limits_message(how),
         duties: permit.duties.into_iter().map(convert::duty_message).collect(),
         legal_basis: convert::basis_message(permit.legal_basis),
     }

@@ -8,7 +8,7 @@ use crate::{
     error::{Error, Reason, Result},
     policy::{
         Act, Attributes, CompiledPolicy, Domain, Family, Fault,
-        explain::{self, Unlock},
+        explain::{self, Step, Unlock},
     },
     store::{dataset, participant, policy},
 };
@@ -170,8 +170,20 @@ impl Judge<'_> {
         explain::unlocks(self.compiled, &self.question(question, &columns), self.vocabulary())
     }
 
+    /// The same for an ask: every column then stands for those of the rule, so that none has to be left out.
+    fn unlocks_of_ask(&self, question: &Question<'_>) -> Vec<Unlock> {
+        let mut unlocks = self.unlocks(question);
+        if question.columns.is_all() {
+            for unlock in &mut unlocks {
+                unlock.steps.retain(|step| !matches!(step, Step::Columns(_)));
+            }
+            unlocks.retain(|unlock| !unlock.steps.is_empty());
+        }
+        unlocks
+    }
+
     fn refusal(&self, question: &Question<'_>, decision: &Decision) -> Error {
-        let unlocks = self.unlocks(question);
+        let unlocks = self.unlocks_of_ask(question);
         explain::refusal(decision, self.compiled.policy(), &self.who.participant, &unlocks)
     }
 
@@ -192,7 +204,7 @@ impl Judge<'_> {
         }
         let question =
             Question { action: Action::Aggregate, purpose: Some(purpose), columns: &Columns::All, rule: None };
-        Ok(match self.unlocks(&question).first() {
+        Ok(match self.unlocks_of_ask(&question).first() {
             Some(unlock) => unlock.text(),
             None => Text {
                 en: "no rule of the policy in force would permit it to you".to_owned(),

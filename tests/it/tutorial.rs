@@ -12,6 +12,8 @@ use std::{
 };
 
 const TUTORIAL: &str = include_str!("../../docs/tutorial.md");
+/// The page on policies; what it runs needs no hub.
+const POLICIES: &str = include_str!("../../docs/policies.md");
 /// The hub's addresses in the text; each gets a free port.
 const PORTS: [&str; 3] = ["127.0.0.1:7443", "127.0.0.1:7444", "127.0.0.1:7445"];
 /// Seconds for everything. Then the whole process group is ended, the hub included, and killed soon after.
@@ -109,6 +111,14 @@ fn every_command_of_the_tutorial_works_and_every_refusal_is_one() {
     }
     drop(listeners);
     let log = run(&script, folder.path()).unwrap_or_else(|log| panic!("{log}"));
+    assert_eq!(log.matches("### line ").count(), blocks.len(), "every block has run");
+}
+
+#[test]
+fn every_command_of_the_page_on_policies_works() {
+    let folder = tempfile::tempdir().unwrap();
+    let blocks = blocks(POLICIES);
+    let log = run(&script(&blocks), folder.path()).unwrap_or_else(|log| panic!("{log}"));
     assert_eq!(log.matches("### line ").count(), blocks.len(), "every block has run");
 }
 

@@ -203,6 +203,10 @@ impl Parts<'_> {
         let is_not_eu = dim == COUNTRY && is_union(&outside);
         let (mut said_en, mut said_fr) = match (others, inside.is_empty(), outside.is_empty()) {
             (false, false, _) if is_eu => (" of the EU".to_owned(), " de l'UE".to_owned()),
+            (false, false, _) if dim == COUNTRY && union_but(&inside).is_some() => {
+                let but = quoted(union_but(&inside).unwrap_or_default());
+                (format!(" of the EU but {but}"), format!(" de l'UE sauf {but}"))
+            }
             (false, false, _) => {
                 let names = quoted(inside);
                 (format!(" of {en} {names}"), format!(" de {fr} {names}"))
@@ -329,6 +333,14 @@ impl Parts<'_> {
 fn is_union(countries: &[&String]) -> bool {
     let all: BTreeSet<&str> = countries.iter().map(|country| country.as_str()).collect();
     all == crate::policy::usage::EU.into_iter().collect()
+}
+
+/// The few member states that are missing, if all others of the EU are there and nobody else is.
+fn union_but(countries: &[&String]) -> Option<Vec<&'static str>> {
+    let union = crate::policy::usage::EU;
+    let inside = countries.iter().all(|country| union.contains(&country.as_str()));
+    let missing: Vec<_> = union.into_iter().filter(|state| !countries.iter().any(|one| one == state)).collect();
+    (inside && missing.len() < union.len() / 2).then_some(missing)
 }
 
 /// `a, b and c`.

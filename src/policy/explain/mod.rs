@@ -86,8 +86,8 @@ pub fn refusal(decision: &Decision, policy: &Policy, who: &ParticipantId, unlock
     let (clause, mut en, mut fr) = match nearest_permit(decision, policy, who) {
         _ if fired(decision) == Some(RuleOutcome::Unknown) => (
             ("unknown", "inconnu"),
-            "the hub lacks an attribute of yours that a prohibition asks for".to_owned(),
-            "il manque au hub un de vos attributs dont dépend une interdiction".to_owned(),
+            "the hub does not know an attribute of your organisation".to_owned(),
+            "le hub ignore un attribut de votre organisation".to_owned(),
         ),
         _ if fired(decision).is_some() => {
             (("prohibition", "interdiction"), "it is prohibited".to_owned(), "c'est interdit".to_owned())

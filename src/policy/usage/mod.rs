@@ -225,8 +225,6 @@ impl CompiledPolicy {
         if action == Action::Aggregate {
             how.aggregate_only.get_or_insert(1);
         }
-        // What the legal basis asks for is a limit like the others, and shown as one.
-        how.consent_required |= rule.legal_basis == Some(LegalBasis::Consent);
         Permit {
             rule: rule.id.clone(),
             how,

@@ -52,14 +52,14 @@ impl Services {
             open: dataset.access == Access::Open,
         };
         let mut tx = self.read().await?;
+        let grants = access::grants_about(&mut tx, &dataset.id, MOST).await?;
+        gathered.history.replayed.truncated |= grants.len() >= MOST as usize;
         let requests = access::requests_about(&mut tx, &dataset.id, since, until, MOST).await?;
         gathered.history.replayed.truncated |= requests.len() >= MOST as usize;
         for request in &requests {
             let roles = member::lookup(&mut tx, request.member).await?.map(|member| member.roles);
-            gathered.request(request, roles);
+            gathered.request(request, roles, &grants);
         }
-        let grants = access::grants_about(&mut tx, &dataset.id, MOST).await?;
-        gathered.history.replayed.truncated |= grants.len() >= MOST as usize;
         let now = self.now();
         for grant in grants.iter().filter(|grant| grant.require_in_force(now).is_ok()) {
             gathered.grant(grant);
@@ -124,12 +124,15 @@ struct Gathered {
 }
 
 impl Gathered {
-    fn request(&mut self, request: &AccessRequest, roles: Option<BTreeSet<Role>>) {
+    fn request(&mut self, request: &AccessRequest, roles: Option<BTreeSet<Role>>, grants: &[Grant]) {
         self.history.replayed.requests += 1;
         let ask = &request.ask;
+        // What was granted is the use that goes on.
+        let granted = grants.iter().find(|grant| grant.access_request == request.id).map(|grant| &grant.columns);
+        let columns = granted.unwrap_or(&ask.columns);
         let roles = roles.unwrap_or_else(requester);
         let at = request.created_at;
-        if let Some(past) = self.past(&request.requester, roles, ask.action, Some(&ask.purpose), &ask.columns) {
+        if let Some(past) = self.past(&request.requester, roles, ask.action, Some(&ask.purpose), columns) {
             past.evidence.requests.push(request.id);
             past.seen(at);
         }

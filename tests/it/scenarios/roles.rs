@@ -137,6 +137,19 @@ const MATRIX: &[Row] = matrix! {
         "CheckPolicy" check_policy for &[STEWARD], |me| pb::CheckPolicyRequest {
             policy: Some(open_policy(&own(me))),
         };
+        "ComparePolicies" compare_policies for EVERYONE, |_me| {
+            let in_force = pb::policy_choice::Choice::InForceOf(STAYS.to_owned());
+            let choice = Some(pb::PolicyChoice { choice: Some(in_force) });
+            pb::ComparePoliciesRequest { old: choice.clone(), new: choice }
+        };
+        "SimulatePolicy" simulate_policy for &[STEWARD], |me| {
+            let policy = pb::policy_choice::Choice::Policy(open_policy(&own(me)));
+            pb::SimulatePolicyRequest {
+                policy: Some(pb::PolicyChoice { choice: Some(policy) }),
+                since_time: Some(prost_types::Timestamp { seconds: 1, nanos: 0 }),
+                ..Default::default()
+            }
+        };
         "ExplainDecision" explain_decision for EVERYONE, |_me| pb::ExplainDecisionRequest {
             dataset: STAYS.to_owned(), action: pb::Action::Read.into(), purpose: RESEARCH.to_owned(),
             ..Default::default()
