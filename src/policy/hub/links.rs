@@ -1,8 +1,8 @@
 //! Who holds which role in which domain, as the engine asks for it.
 //!
 //! casbin's own role manager keeps a graph per domain, for roles that inherit roles, and takes every user whose id is a
-//! role's name to hold that role. Roles of the hub inherit nothing, so this is one look-up, and a reload of many
-//! memberships in many domains costs a fraction.
+//! role's name to hold that role. Roles of the hub inherit nothing, so this is one look-up, and a reload
+//! builds no graph for each participant.
 
 use std::collections::HashMap;
 
