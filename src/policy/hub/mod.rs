@@ -15,6 +15,7 @@
 //! objects (who owns, who asked): a service passes the domain of the object it acts on.
 
 mod acts;
+mod links;
 mod templates;
 
 use std::{
@@ -26,6 +27,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use casbin::{CoreApi, Enforcer, Model};
+use parking_lot::RwLock;
 
 pub use acts::{Act, Family};
 
@@ -204,24 +206,27 @@ impl Loaded {
             super::require_arity(&model, &row.cells())?;
             model.add_policy("p", "p", row.cells());
         }
+        let mut held = links::Links::default();
         for membership in memberships {
-            for link in links(operator, membership) {
-                model.add_policy("g", "g", link);
+            for [subject, role, domain] in links(operator, membership) {
+                held.add(subject, role, domain);
             }
         }
         let cases = templates::cases(HUB_CASES)?;
         for (index, case) in cases.iter().enumerate() {
             for role in case.roles.iter().filter(|role| *role != "nobody") {
                 let domain = if role.starts_with("hub_") { HUB } else { "selftest" };
-                model.add_policy(
-                    "g",
-                    "g",
-                    [&tester(index), &format!("role:{role}"), domain].map(str::to_owned).to_vec(),
-                );
+                held.add(tester(index), format!("role:{role}"), domain.to_owned());
             }
         }
         let memberships = memberships.iter().map(|m| (m.member, (m.participant.clone(), m.roles.clone()))).collect();
-        let loaded = Self { revision, memberships, enforcer: super::enforcer(model)? };
+        let mut enforcer = super::enforcer(model)?;
+        let shared = Arc::new(RwLock::new(links::Links::default()));
+        let installed = enforcer.set_role_manager(Arc::<RwLock<links::Links>>::clone(&shared));
+        installed.map_err(|e| Error::internal(format!("role links: {e}")))?;
+        // Only now: installing it clears it.
+        *shared.write() = held;
+        let loaded = Self { revision, memberships, enforcer };
         for (index, case) in cases.iter().enumerate() {
             if loaded.allows(&tester(index), &case.domain, case.family, case.act)? != case.allowed {
                 return Err(Error::internal(format!("hub policy: self-test {} fails: {case:?}", index + 1)));
@@ -265,8 +270,8 @@ const fn is_open_before_approval(family: Family, act: Act) -> bool {
     )
 }
 
-/// The `g` lines of a membership, by the table above.
-fn links(operator: &ParticipantId, membership: &Membership) -> Vec<Vec<String>> {
+/// What a membership links for `g` of the model, by the table above.
+fn links(operator: &ParticipantId, membership: &Membership) -> Vec<[String; 3]> {
     let own = Domain::Participant(&membership.participant).to_string();
     let operates = membership.participant == *operator;
     let mut held = vec![("member", own.as_str())];
@@ -284,7 +289,7 @@ fn links(operator: &ParticipantId, membership: &Membership) -> Vec<Vec<String>> 
         }
     }
     let user = subject(membership.member);
-    held.into_iter().map(|(role, domain)| vec![user.clone(), format!("role:{role}"), domain.to_owned()]).collect()
+    held.into_iter().map(|(role, domain)| [user.clone(), format!("role:{role}"), domain.to_owned()]).collect()
 }
 
 /// The templates' rows.
@@ -296,7 +301,7 @@ pub(super) fn template_rows() -> Result<Vec<templates::Row>> {
 pub(super) fn roles_held(operator: &ParticipantId, membership: &Membership, domain: Domain<'_>) -> BTreeSet<String> {
     let domain = domain.to_string();
     let here = links(operator, membership).into_iter().filter(|link| link[2] == domain || link[2] == HUB);
-    here.map(|mut link| link.swap_remove(1)).collect()
+    here.map(|[_, role, _]| role).collect()
 }
 
 /// Prefixed, because casbin takes a user whose id is a role's name to hold that role everywhere.
