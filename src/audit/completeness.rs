@@ -309,7 +309,7 @@ mod tests {
             }),
             BadOpenings::Wrong { index: 4, .. }
         ));
-        assert!(matches!(refused(&|export| export.openings.swap(1, 2)), BadOpenings::Misplaced { .. }));
+        assert!(matches!(refused(&|export| export.openings.swap(1, 2)), BadOpenings::Uncounted { index: 2, .. }));
         assert!(matches!(
             refused(&|export| {
                 export.entries.remove(2);
@@ -323,7 +323,7 @@ mod tests {
                 export.entries.insert(2, entry);
                 export.openings.insert(2, openings);
             }),
-            BadOpenings::Misplaced { .. } | BadOpenings::Disorder { .. }
+            BadOpenings::Uncounted { index: 2, .. }
         ));
     }
 

@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn a_key_has_its_type_in_it() {
         let key = WitnessKey::of(&TestSigner::new("witness.example")).unwrap().to_string();
-        let encoded = key.rsplit('+').next().unwrap();
+        let encoded = key.splitn(3, '+').nth(2).unwrap();
         assert_eq!(STANDARD.decode(encoded).unwrap()[0], 4);
     }
 }

@@ -158,7 +158,7 @@ fn check_signer(mut signer: Der<'_>, info: &[u8], bag: &[&[u8]], authorities: &s
         }
         link = all
             .iter()
-            .find(|one| one.subject() == link.issuer() && one.is_ca() && issued(one, link))
+            .find(|one| one.subject() == link.issuer() && one.is_ca() && *one != link && issued(one, link))
             .ok_or_else(|| refused("its certificate does not lead to an authority that you trust"))?;
     }
     Err(refused("its chain of certificates is too long"))
