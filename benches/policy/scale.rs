@@ -103,6 +103,7 @@ async fn decide(services: &Services, size: usize, index: usize) {
         sql: String::new(),
         purpose: "scientific_research".parse::<PurposeSlug>().unwrap(),
         grants: std::collections::BTreeSet::default(),
+        download: false,
     };
     let uses = services.explain_uses(&grantee(size, index), &[dataset].into(), &ask).await.unwrap();
     assert_eq!(uses[0].k, Some(11));

@@ -120,7 +120,7 @@ pub fn export(data: &[u8]) {
     let (lines, rest) = all.split_at(entries);
     let (listed, checkpoint) = rest.split_at(hashes);
     let Ok(checkpoint) = std::str::from_utf8(checkpoint) else { return };
-    if let Ok(verified) = verify_export(lines, listed, checkpoint, &GENUINE.key, &mut |_| {}) {
+    if let Ok(verified) = verify_export(lines, std::io::Cursor::new(listed), checkpoint, &GENUINE.key, &mut |_| {}) {
         assert!(lines == GENUINE.entries && listed == GENUINE.hashes, "an edited export was accepted");
         assert_eq!((verified.entries, verified.first_missing), (SIZE, None));
     }
