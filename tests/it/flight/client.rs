@@ -116,7 +116,7 @@ impl Flight {
         while let Some(batch) = stream.try_next().await.map_err(status_of)? {
             batches.push(batch);
         }
-        let schema = stream.schema().expect("an answer without rows has its columns").clone();
+        let schema = Arc::clone(stream.schema().expect("an answer without rows has its columns"));
         Ok(Table { schema, batches })
     }
 

@@ -1,6 +1,9 @@
 //! Catalogs, schemas and tables: what the caller may query, and nothing that it may not know.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Write as _,
+};
 
 use arrow::{
     array::BinaryArray,
@@ -169,10 +172,10 @@ async fn what_a_policy_hides_does_not_show_in_a_list(hub: &mut Hub) {
     for (id, hidden) in [("near_a", 3), ("near_b", 300)] {
         let mut csv = "pid,age,diagnosis,cost,secret\n".to_owned();
         for row in 0..40 {
-            csv.push_str(&format!("{},{},J4{},{},{hidden}\n", world::subject(row), 20 + row, row % 9, 100 + row));
+            writeln!(csv, "{},{},J4{},{},{hidden}", world::subject(row), 20 + row, row % 9, 100 + row).unwrap();
         }
         for row in 0..hidden {
-            csv.push_str(&format!("{},0,ZZ{row},{},7\n", world::subject(row), -row_cost(row)));
+            writeln!(csv, "{},0,ZZ{row},{},7", world::subject(row), -row_cost(row)).unwrap();
         }
         let steward = &world.steward;
         steward.create_noted(id, &[("age", pb::ColumnRole::Dimension)]).await;
