@@ -23,6 +23,7 @@ mod participant_message;
 pub mod pb;
 mod policy;
 pub mod policy_document;
+mod privacy;
 mod query;
 mod status;
 mod upload;
@@ -42,7 +43,7 @@ use self::{
         access_service_server::AccessServiceServer, audit_service_server::AuditServiceServer,
         catalog_service_server::CatalogServiceServer, consent_service_server::ConsentServiceServer,
         participant_service_server::ParticipantServiceServer, policy_service_server::PolicyServiceServer,
-        query_service_server::QueryServiceServer,
+        privacy_service_server::PrivacyServiceServer, query_service_server::QueryServiceServer,
     },
 };
 use crate::{
@@ -98,6 +99,7 @@ pub async fn routes(services: Services, limits: &Limits, metrics: Arc<Metrics>) 
         .add_service(limited!(AccessServiceServer, access::Api))
         .add_service(limited!(ConsentServiceServer, consent::Api))
         .add_service(limited!(QueryServiceServer, query::Api))
+        .add_service(limited!(PrivacyServiceServer, privacy::Api))
         .add_service(limited!(AuditServiceServer, audit::Api))
         .add_service(flight::server(most))
         .add_service(health)

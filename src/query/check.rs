@@ -1,6 +1,6 @@
 //! Whether a policy's limits fit a dataset, asked when the policy is published rather than when a query fails (P8).
 
-use super::{mask::ColumnMask, predicate::Predicate};
+use super::{mask::ColumnMask, predicate::Predicate, privacy::bounds_fit};
 use crate::{
     domain::{Column, How},
     error::{Error, Reason, Result},
@@ -22,6 +22,13 @@ pub fn check_how(how: &How, columns: &[Column]) -> Result<()> {
         };
         if let Err(detail) = ColumnMask::compile(mask, column, &[0; 32]) {
             return invalid(path(), detail);
+        }
+    }
+    for (name, bounds) in how.privacy.iter().flat_map(|privacy| &privacy.bounds) {
+        let column = columns.iter().find(|column| column.name == *name);
+        if !column.is_some_and(|column| bounds_fit(*bounds, column)) {
+            let path = format!("how.privacy.bounds.{name}");
+            return invalid(path, "it is no number, or its bounds are too wide to be counted exactly".to_owned());
         }
     }
     if how.aggregate_only.is_some_and(|k| k < 2) {

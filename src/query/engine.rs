@@ -13,25 +13,26 @@ use datafusion::{
     common::tree_node::TreeNodeRecursion,
     execution::{SessionState, TaskContext},
     logical_expr::LogicalPlan,
-    physical_plan::{ExecutionPlan, empty::EmptyExec, placeholder_row::PlaceholderRowExec},
+    physical_plan::ExecutionPlan,
 };
 use tokio::{runtime::Runtime, sync::Semaphore};
 
 use super::{
     admit::{self, Admitted},
     answer::{Answer, Counters, plain_schema},
+    barrier,
     dataset::{Compiled, GovernedDataset},
     failure::{failed, of_planning, quote, reject},
     guard, lane,
     parameters::{Parameterised, plain_type},
+    privacy::{NoiseSource, PrivacyLoss, SystemNoise, privatise},
     rewrite::{protect, tables_read},
     scan::GovernedScanExec,
     session,
-    suppress::KSuppressExec,
     totalise::{average_as_double, totalise},
 };
 use crate::{
-    audit::Committed,
+    audit::{Charged, Committed},
     domain::DatasetId,
     error::{Error, Reason, Result},
 };
@@ -81,6 +82,7 @@ pub struct Engine {
 struct Inner {
     config: EngineConfig,
     places: Arc<Semaphore>,
+    noise: Arc<dyn NoiseSource>,
     /// Present until dropped: a runtime may not be dropped where one runs, so it is shut down in the background.
     runtime: Option<Runtime>,
 }
@@ -88,6 +90,11 @@ struct Inner {
 impl Engine {
     /// Starts the engine's threads.
     pub fn new(config: EngineConfig) -> Result<Self> {
+        Self::with_noise(config, Arc::new(SystemNoise))
+    }
+
+    /// An engine whose answers carry noise from `noise`.
+    pub(super) fn with_noise(config: EngineConfig, noise: Arc<dyn NoiseSource>) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(config.partitions.max(1))
             .thread_name("odh-query")
@@ -97,7 +104,7 @@ impl Engine {
             .map_err(Error::internal)?;
         std::fs::create_dir_all(&config.temp_dir).map_err(Error::internal)?;
         let places = Arc::new(Semaphore::new(PLANNERS));
-        Ok(Self { inner: Arc::new(Inner { config, places, runtime: Some(runtime) }) })
+        Ok(Self { inner: Arc::new(Inner { config, places, noise, runtime: Some(runtime) }) })
     }
 
     /// Reads the text alone and says which datasets it names; `QUERY_REJECTED` names the rule that it breaks.
@@ -129,6 +136,15 @@ impl Engine {
         lane::run(&self.inner.places, self.inner.config.planning_timeout, work).await
     }
 
+    /// Does work on texts, away from everybody else.
+    pub(super) async fn aside<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T> + Send + 'static,
+    {
+        lane::run(&self.inner.places, self.inner.config.planning_timeout, work).await
+    }
+
     /// Plans an admitted query over the datasets that it names, each with what binds this caller.
     ///
     /// A dataset that is named and not given is unknown to the caller. Reads no row.
@@ -138,7 +154,28 @@ impl Engine {
     }
 
     /// Runs a planned query. `release` is the evidence that the decision to do so is in the audit log (P1).
+    ///
+    /// One that costs individuals some of their privacy goes to [`Self::execute_charged`] instead.
     pub fn execute(&self, planned: Planned, release: Committed) -> Result<Answer> {
+        if planned.loss.is_some() { Err(failed("a loss that was not charged")) } else { self.start(planned, release) }
+    }
+
+    /// Runs a planned query whose loss of privacy has been charged in the transaction of its decision.
+    pub fn execute_charged(&self, planned: Planned, charged: Charged) -> Result<Answer> {
+        match &planned.loss {
+            Some(loss) if charged.covers(&loss.dataset, loss.epsilon, loss.delta) => {
+                self.start(planned, charged.into_release())
+            }
+            _ => Err(failed("a loss that was not charged")),
+        }
+    }
+
+    /// Gives an answer again that was kept when it was first given.
+    pub fn again(&self, ipc: &[u8], release: Committed) -> Result<Answer> {
+        Answer::again(self.inner.runtime()?, self.clone(), ipc, release)
+    }
+
+    fn start(&self, planned: Planned, release: Committed) -> Result<Answer> {
         let runtime = self.inner.runtime()?;
         let deadline = self.inner.config.deadline;
         // Keeps the engine's threads alive as long as the answer is read.
@@ -159,7 +196,8 @@ impl Inner {
         count: usize,
     ) -> Result<Vec<Option<DataType>>> {
         let compiled = compile(&admitted, datasets)?;
-        let session = session::build(&self.config, &compiled, Arc::default()).map_err(|_| failed("session"))?;
+        let session = session::build(&self.config, &compiled, Arc::default(), Arc::clone(&self.noise))
+            .map_err(|_| failed("session"))?;
         // A plan that needs the types to be made tells none of them.
         let plan = self.runtime()?.block_on(session.statement_to_plan(admitted.statement)).ok();
         let fields = plan.and_then(|plan| plan.get_parameter_fields().ok()).unwrap_or_default();
@@ -174,10 +212,10 @@ impl Inner {
             cap = cap.min(dataset.how.max_rows.unwrap_or(u64::MAX));
         }
         let suppressed = Arc::new(AtomicU64::new(0));
-        let session =
-            session::build(&self.config, &compiled, Arc::clone(&suppressed)).map_err(|_| failed("session"))?;
+        let session = session::build(&self.config, &compiled, Arc::clone(&suppressed), Arc::clone(&self.noise))
+            .map_err(|_| failed("session"))?;
         let aggregate_only = compiled.iter().any(|dataset| dataset.k.is_some());
-        let physical = self.runtime()?.block_on(physical(&session, admitted, aggregate_only))?;
+        let (physical, loss) = self.runtime()?.block_on(physical(&session, admitted, aggregate_only))?;
         let counters = Counters::new(
             suppressed,
             compiled
@@ -192,6 +230,7 @@ impl Inner {
             aggregate_only,
             cap,
             counters: Arc::new(counters),
+            loss,
         })
     }
 }
@@ -209,7 +248,11 @@ fn compile(admitted: &Admitted, datasets: &[GovernedDataset]) -> Result<Vec<Arc<
 }
 
 /// Text to physical plan: guard, coercion, totalisation, suppression, optimisation, and the last assertion.
-async fn physical(session: &SessionState, admitted: Admitted, aggregate_only: bool) -> Result<Arc<dyn ExecutionPlan>> {
+async fn physical(
+    session: &SessionState,
+    admitted: Admitted,
+    aggregate_only: bool,
+) -> Result<(Arc<dyn ExecutionPlan>, Option<PrivacyLoss>)> {
     let plan = session.statement_to_plan(admitted.statement).await.map_err(|error| of_planning(&error))?;
     guard::check(&plan, aggregate_only)?;
     let plan = if aggregate_only { average_as_double(plan).map_err(|error| of_planning(&error))? } else { plan };
@@ -217,7 +260,9 @@ async fn physical(session: &SessionState, admitted: Admitted, aggregate_only: bo
     let coerced =
         session.analyzer().execute_and_check(plan, options, |_, _| {}).map_err(|error| of_planning(&error))?;
     let total = totalise(coerced).map_err(|error| of_planning(&error))?;
-    let protected = if aggregate_only { protect(total).map_err(|_| failed("suppression"))? } else { total };
+    let (total, loss) = privatise(total)?;
+    let protects = aggregate_only && loss.is_none();
+    let protected = if protects { protect(total).map_err(|_| failed("suppression"))? } else { total };
     let rows_without_data = makes_a_row(&protected);
     // Not `SessionState::optimize`, which would coerce again after the casts have been made total.
     let optimised = session.optimizer().optimize(protected, session, |_, _| {}).map_err(|error| of_planning(&error))?;
@@ -225,13 +270,10 @@ async fn physical(session: &SessionState, admitted: Admitted, aggregate_only: bo
     let reads = !tables_read(&optimised).map_err(|_| failed("foreign table"))?.is_empty();
     let physical = session.query_planner().create_physical_plan(&optimised, session).await;
     let physical = physical.map_err(|error| of_planning(&error))?;
-    let leaves = Leaves::of(&physical);
-    let suppresses = !aggregate_only || !leaves.has(Leaf::Governed) || contains_suppression(&physical);
-    let conjured = leaves.has(Leaf::Placeholder) && reads && !rows_without_data;
-    if leaves.has(Leaf::Foreign) || !suppresses || conjured {
+    if !barrier::stands(&physical, !reads || rows_without_data) {
         return Err(failed("a plan without the barrier"));
     }
-    Ok(physical)
+    Ok((physical, loss))
 }
 
 /// Whether the query itself asks for a row without a table, as `SELECT 1` does, at the top or in a subquery.
@@ -244,49 +286,6 @@ fn makes_a_row(plan: &LogicalPlan) -> bool {
     found && walked.is_ok()
 }
 
-/// What a leaf of a physical plan is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Leaf {
-    Governed,
-    Placeholder,
-    Empty,
-    Foreign,
-}
-
-/// The leaves of a physical plan.
-struct Leaves(Vec<Leaf>);
-
-impl Leaves {
-    fn of(plan: &Arc<dyn ExecutionPlan>) -> Self {
-        let mut leaves = Self(Vec::new());
-        leaves.walk(plan);
-        leaves
-    }
-
-    fn has(&self, leaf: Leaf) -> bool {
-        self.0.contains(&leaf)
-    }
-
-    fn walk(&mut self, plan: &Arc<dyn ExecutionPlan>) {
-        let children = plan.children();
-        if children.is_empty() {
-            self.0.push(match plan {
-                leaf if leaf.is::<GovernedScanExec>() => Leaf::Governed,
-                leaf if leaf.is::<PlaceholderRowExec>() => Leaf::Placeholder,
-                leaf if leaf.is::<EmptyExec>() => Leaf::Empty,
-                _ => Leaf::Foreign,
-            });
-        }
-        for child in children {
-            self.walk(child);
-        }
-    }
-}
-
-fn contains_suppression(plan: &Arc<dyn ExecutionPlan>) -> bool {
-    plan.is::<KSuppressExec>() || plan.children().into_iter().any(contains_suppression)
-}
-
 /// A query that may run once it is in the audit log.
 pub struct Planned {
     pub(super) physical: Arc<dyn ExecutionPlan>,
@@ -295,6 +294,7 @@ pub struct Planned {
     pub(super) aggregate_only: bool,
     pub(super) cap: u64,
     pub(super) counters: Arc<Counters>,
+    pub(super) loss: Option<PrivacyLoss>,
 }
 
 impl Planned {
@@ -306,6 +306,11 @@ impl Planned {
     /// Whether groups of fewer than k subjects are suppressed in the answer.
     pub const fn is_aggregate_only(&self) -> bool {
         self.aggregate_only
+    }
+
+    /// What it costs the individuals of a dataset in privacy, if that is counted.
+    pub const fn privacy_loss(&self) -> Option<&PrivacyLoss> {
+        self.loss.as_ref()
     }
 
     /// Most rows that the answer may have.

@@ -15,6 +15,7 @@
 mod admit;
 mod answer;
 mod at_least_k;
+mod barrier;
 mod check;
 mod consent;
 mod dataset;
@@ -29,10 +30,12 @@ mod lineage;
 mod mask;
 mod parameters;
 mod predicate;
+mod privacy;
 mod rewrite;
 mod scan;
 mod session;
 mod suppress;
+mod template;
 mod totalise;
 
 pub use admit::{Admitted, TextLimits, limits};
@@ -43,6 +46,7 @@ pub use engine::{Engine, EngineConfig, Planned};
 pub use functions::scalar_function_names;
 pub use ipc::IpcEncoder;
 pub use parameters::{Literal, Parameterised, parameter_guesses, parameter_schema};
+pub use privacy::PrivacyLoss;
 
 /// What an answer is made of and how it is laid out, for those who pass it on without looking inside.
 pub use arrow::{

@@ -33,6 +33,16 @@ pub(super) fn protect(plan: LogicalPlan) -> Result<LogicalPlan> {
     if hidden.is_empty() { Ok(plan) } else { Err(escaped()) }
 }
 
+/// Carries the column that identifies the subject of each row to the top of `plan`, which reads one dataset for
+/// aggregates only and does not aggregate it yet.
+pub(super) fn with_subject(plan: LogicalPlan) -> Result<(LogicalPlan, Column)> {
+    let (plan, mut hidden) = Rewrite::default().node(plan)?;
+    match (hidden.pop(), hidden.is_empty()) {
+        (Some(one), true) => Ok((plan, one.column)),
+        _ => Err(escaped()),
+    }
+}
+
 /// Guard and rewrite disagree; nothing may run.
 fn escaped() -> DataFusionError {
     DataFusionError::Internal("aggregate-only rows would leave without an aggregate".to_owned())

@@ -25,6 +25,7 @@ use super::{
     dataset::Compiled,
     engine::EngineConfig,
     functions,
+    privacy::NoiseSource,
     scan::{BATCH_ROWS, GovernedTable},
     suppress::HubPlanner,
 };
@@ -36,6 +37,7 @@ pub(super) fn build(
     config: &EngineConfig,
     datasets: &[Arc<Compiled>],
     suppressed: Arc<AtomicU64>,
+    noise: Arc<dyn NoiseSource>,
 ) -> Result<SessionState> {
     let catalog = MemoryCatalogProvider::new();
     for (index, dataset) in datasets.iter().enumerate() {
@@ -59,7 +61,7 @@ pub(super) fn build(
         .with_expr_planners(SessionStateDefaults::default_expr_planners())
         .with_scalar_functions(functions::scalar())
         .with_aggregate_functions(functions::aggregate())
-        .with_query_planner(Arc::new(HubPlanner { suppressed }))
+        .with_query_planner(Arc::new(HubPlanner { suppressed, noise }))
         .build())
 }
 

@@ -33,6 +33,8 @@ use datafusion::{
 };
 use futures::StreamExt as _;
 
+use super::privacy::{NoiseSource, PrivateAggregate};
+
 /// Keeps the rows of `input` in which every one of `flags` is true.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct KSuppress {
@@ -81,23 +83,27 @@ impl UserDefinedLogicalNodeCore for KSuppress {
     }
 }
 
-/// Plans [`KSuppress`]; everything else is DataFusion's.
+/// Plans [`KSuppress`] and [`PrivateAggregate`]; everything else is DataFusion's.
 #[derive(Debug)]
 pub(super) struct HubPlanner {
     /// Counts the groups that were suppressed.
     pub(super) suppressed: Arc<AtomicU64>,
+    /// Where noise comes from.
+    pub(super) noise: Arc<dyn NoiseSource>,
 }
 
 #[async_trait]
 impl QueryPlanner for HubPlanner {
     async fn create_physical_plan(&self, plan: &LogicalPlan, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
-        let suppress = Arc::new(SuppressPlanner { suppressed: Arc::clone(&self.suppressed) });
+        let suppress =
+            Arc::new(SuppressPlanner { suppressed: Arc::clone(&self.suppressed), noise: Arc::clone(&self.noise) });
         DefaultPhysicalPlanner::with_extension_planners(vec![suppress]).create_physical_plan(plan, session).await
     }
 }
 
 struct SuppressPlanner {
     suppressed: Arc<AtomicU64>,
+    noise: Arc<dyn NoiseSource>,
 }
 
 #[async_trait]
@@ -111,8 +117,12 @@ impl ExtensionPlanner for SuppressPlanner {
         _: &dyn Session,
         _: &PhysicalPlanningContext,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let [input] = inputs else { return Err(internal("a node of the hub has one input")) };
+        if let Some(release) = node.as_any().downcast_ref::<PrivateAggregate>() {
+            let (noise, suppressed) = (Arc::clone(&self.noise), Arc::clone(&self.suppressed));
+            return release.plan(Arc::clone(input), noise, suppressed).map(Some);
+        }
         let Some(node) = node.as_any().downcast_ref::<KSuppress>() else { return Ok(None) };
-        let [input] = inputs else { return Err(internal("KSuppress has one input")) };
         let mut flags = Vec::new();
         for flag in &node.flags {
             let Expr::Column(column) = flag else { return Err(internal("a flag is a column")) };

@@ -14,6 +14,7 @@ mod identity;
 mod member;
 mod participant;
 mod policy;
+mod privacy;
 mod query;
 mod roles;
 mod setup;
@@ -30,9 +31,10 @@ pub use self::{
     member::Enrolled,
     participant::{HubInfo, Registration},
     policy::{PolicyCheck, UseQuestion},
+    privacy::{GrantUse, PrivacyBudget, PrivacyUse, RateUse},
     query::{
-        DatasetUse, PreparedQuery, PurposeChoice, QueryExplanation, QueryRequest, QueryRun, QuerySummary, Slots,
-        VisibleTable,
+        ApprovedQuery, DatasetUse, PreparedQuery, PurposeChoice, QueryExplanation, QueryRequest, QueryRun,
+        QuerySummary, Slots, VisibleTable,
     },
     roles::Reloads,
     setup::OperatorIdentity,

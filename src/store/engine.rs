@@ -40,6 +40,7 @@ migrations! {
     5 "0005_access";
     6 "0006_consents";
     7 "0007_requests";
+    9 "0009_privacy";
 }
 
 impl Engine {

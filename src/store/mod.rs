@@ -9,10 +9,12 @@ pub mod audit;
 pub mod consent;
 pub mod dataset;
 mod engine;
+pub mod limit;
 mod log;
 pub mod member;
 pub mod participant;
 pub mod policy;
+pub mod privacy;
 pub mod request;
 mod row;
 #[cfg(test)]

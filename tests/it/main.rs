@@ -7,6 +7,7 @@ mod harness;
 mod layering;
 mod personas;
 mod policies;
+mod privacy;
 mod promises;
 mod scenarios;
 mod tutorial;

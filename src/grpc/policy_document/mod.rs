@@ -13,7 +13,12 @@ use crate::{
 };
 
 pub(super) use filter_text::filter_text;
-pub(super) use how::{limits_message, mask_message};
+pub(super) use how::{limits_message, mask_message, template_message};
+
+/// An interval for the wire.
+pub(super) fn interval_message(interval: crate::domain::Interval) -> i32 {
+    how::interval_message(interval)
+}
 
 /// Most rules of a policy, windows and duties of a rule, and members of a list.
 const MOST_RULES: usize = 100;

@@ -2,5 +2,7 @@
 
 mod attacks;
 mod policies;
+mod privacy;
 mod rules;
+mod sensitivity;
 mod support;

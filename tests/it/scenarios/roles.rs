@@ -168,11 +168,18 @@ const MATRIX: &[Row] = matrix! {
     }
     "QueryService" queries {
         "Execute" execute for &[REQUESTER], |_me| pb::ExecuteRequest {
-            sql: "select count(*) from chu.communes".to_owned(), purpose: RESEARCH.to_owned(), grants: Vec::new(),
+            sql: "select count(*) from chu.communes".to_owned(), purpose: RESEARCH.to_owned(),
+            ..Default::default()
         };
         "ExplainQuery" explain_query for &[REQUESTER], |_me| pb::ExplainQueryRequest {
-            sql: "select count(*) from chu.communes".to_owned(), purpose: RESEARCH.to_owned(), grants: Vec::new(),
+            sql: "select count(*) from chu.communes".to_owned(), purpose: RESEARCH.to_owned(),
+            ..Default::default()
         };
+    }
+    "PrivacyService" privacy {
+        "GetPrivacyBudget" get_privacy_budget for &[ADMIN, STEWARD, REQUESTER, OPERATOR, AUDITOR],
+            |me| pb::GetPrivacyBudgetRequest { dataset: own(me) };
+        "ListTemplates" list_templates for EVERYONE, |_me| pb::ListTemplatesRequest { dataset: STAYS.to_owned() };
     }
     "AuditService" audit {
         "GetCheckpoint" get_checkpoint for EVERYONE, |_me| pb::GetCheckpointRequest {};
@@ -187,7 +194,7 @@ const MATRIX: &[Row] = matrix! {
 };
 
 /// Calls that the matrix leaves out: without identity, or about an object that only a scenario can make.
-const ELSEWHERE: [&str; 11] = [
+const ELSEWHERE: [&str; 12] = [
     "ParticipantService/GetHub",
     "ParticipantService/RegisterParticipant",
     "ParticipantService/EnrolMember",
@@ -199,6 +206,7 @@ const ELSEWHERE: [&str; 11] = [
     "AccessService/WithdrawAccessRequest",
     "AccessService/GetGrant",
     "AccessService/RevokeGrant",
+    "PrivacyService/GetGrantUse",
 ];
 
 const STAYS: &str = "participants/chu/datasets/stays";
