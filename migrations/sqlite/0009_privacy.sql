@@ -30,14 +30,3 @@ CREATE TABLE private_answer (
     answer     BLOB   NOT NULL,
     created_at BIGINT NOT NULL
 );
-
--- The subjects of each group that a participant was given, where a policy asks for the check of differences.
-CREATE TABLE answered_group (
-    dataset  TEXT   NOT NULL REFERENCES dataset (id),
-    grantee  TEXT   NOT NULL,
-    digest   TEXT   NOT NULL,
-    subjects BIGINT NOT NULL,
-    members  BLOB   NOT NULL,
-    PRIMARY KEY (dataset, grantee, digest)
-);
-CREATE INDEX answered_group_by_size ON answered_group (dataset, grantee, subjects);

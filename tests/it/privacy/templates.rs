@@ -107,7 +107,7 @@ async fn a_joint_query_needs_the_consent_of_every_owner(hub: &mut Hub) {
     rule.how = Some(only(&[("joint", template(joint, &least))]));
     granted_on(&grid, &world.requester, "meters", rule).await;
     let grants = world.requester.client.access().list_grants(pb::ListGrantsRequest::default()).await.unwrap();
-    let old = grants.into_inner().grants.into_iter().filter(|grant| grant.table == "grid.meters").last().unwrap();
+    let old = grants.into_inner().grants.into_iter().rfind(|grant| grant.table == "grid.meters").unwrap();
     grid.revoke_grant(&old.name).await.unwrap();
     assert_eq!(world.requester.query(RESEARCH, &sql).await.unwrap().number(), 8);
 }
