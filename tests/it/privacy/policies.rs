@@ -66,8 +66,10 @@ pub(super) async fn ledger(steward: &Steward) -> pb::PrivacyBudget {
     steward.client.privacy().get_privacy_budget(request).await.unwrap().into_inner().budget.unwrap()
 }
 
-/// Runs a query until the hub has a place for it.
+/// Runs a query until the hub has a place for it; with others, as many at a time as a connection carries.
 pub(super) async fn patiently(requester: &Requester, sql: &str) -> Result<crate::personas::Answer, Status> {
+    static CARRIED: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(16);
+    let _place = CARRIED.acquire().await.unwrap();
     loop {
         match requester.query(RESEARCH, sql).await {
             Err(status) if is_busy(&status) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,

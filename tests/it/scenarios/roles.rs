@@ -177,7 +177,7 @@ const MATRIX: &[Row] = matrix! {
         };
     }
     "PrivacyService" privacy {
-        "GetPrivacyBudget" get_privacy_budget for &[ADMIN, STEWARD, REQUESTER, OPERATOR, AUDITOR],
+        "GetPrivacyBudget" get_privacy_budget for &[ADMIN, STEWARD, REQUESTER, AUDITOR],
             |me| pb::GetPrivacyBudgetRequest { dataset: own(me) };
         "ListTemplates" list_templates for EVERYONE, |_me| pb::ListTemplatesRequest { dataset: STAYS.to_owned() };
     }
