@@ -143,6 +143,6 @@ mod tests {
         assert!(paths.contains(&"/occitanie.datahub.v1.QueryService/Execute".to_owned()));
         let distinct: std::collections::BTreeSet<_> = paths.iter().collect();
         assert_eq!(distinct.len(), paths.len());
-        assert_eq!(service_names().len(), 9);
+        assert_eq!(service_names().len(), 10);
     }
 }
