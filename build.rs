@@ -3,7 +3,7 @@
 use std::{env, error::Error, fs, path::PathBuf};
 
 /// Every file of the API, relative to `proto/`.
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "occitanie/datahub/v1/access.proto",
     "occitanie/datahub/v1/audit.proto",
     "occitanie/datahub/v1/catalog.proto",
@@ -12,6 +12,7 @@ const FILES: [&str; 9] = [
     "occitanie/datahub/v1/errors.proto",
     "occitanie/datahub/v1/participant.proto",
     "occitanie/datahub/v1/policy.proto",
+    "occitanie/datahub/v1/privacy.proto",
     "occitanie/datahub/v1/query.proto",
 ];
 

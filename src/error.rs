@@ -92,6 +92,9 @@ reasons! {
     QueryFailed "QUERY_FAILED" Internal "the query failed; quote its id {query_id} to the operator" "la requête a échoué ; citez son identifiant {query_id} à l'opérateur";
     QueryCut "QUERY_CUT" Aborted "the query was cut: a grant, policy or consent it depends on has changed" "la requête a été coupée : un accord, une politique ou un consentement dont elle dépend a changé";
     QueryLimit "QUERY_LIMIT" ResourceExhausted "the query reached its limit of {limit}" "la requête a atteint sa limite de {limit}";
+    QueryBudgetSpent "QUERY_BUDGET_SPENT" ResourceExhausted "the {limit} queries that the policy of `{dataset}` allows have been asked" "les {limit} requêtes que permet la politique de `{dataset}` ont été posées";
+    QueryRateExceeded "QUERY_RATE_EXCEEDED" ResourceExhausted "the policy of `{dataset}` allows {limit} queries in {seconds} s: ask again after {after}" "la politique de `{dataset}` permet {limit} requêtes en {seconds} s : redemandez après {after}";
+    PrivacyBudgetSpent "PRIVACY_BUDGET_SPENT" ResourceExhausted "the privacy budget of `{dataset}` ({scope}) does not cover this question; one that was asked before is answered again for free" "le budget de confidentialité de `{dataset}` ({scope}) ne couvre pas cette question ; une question déjà posée reçoit de nouveau sa réponse sans frais";
     DeadlineExceeded "DEADLINE_EXCEEDED" DeadlineExceeded "the call did not end within its deadline" "l'appel n'a pas abouti dans son délai";
     AuditUnavailable "AUDIT_UNAVAILABLE" Unavailable "the audit log did not confirm this in time, so nothing was released: look whether it was recorded before you try again" "le journal d'audit ne l'a pas confirmé à temps, rien n'a été livré : vérifiez s'il a été enregistré avant de réessayer";
     Overloaded "OVERLOADED" ResourceExhausted "too many calls at once: try again later" "trop d'appels à la fois : réessayez plus tard";

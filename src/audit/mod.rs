@@ -20,7 +20,10 @@ mod tree;
 mod view;
 mod witness;
 
-use crate::{domain::Receipt, error::Result};
+use crate::{
+    domain::{DatasetId, Delta, Epsilon, Receipt},
+    error::Result,
+};
 
 pub use checkpoint::Checkpoint;
 pub use completeness::{BadOpenings, Completeness, verify_openings};
@@ -67,5 +70,37 @@ impl Committed {
     /// Where the entry stands.
     pub const fn receipt(&self) -> &Receipt {
         &self.receipt
+    }
+}
+
+/// Evidence that an answer's loss of privacy was charged to its dataset's budget in the transaction of its decision.
+/// Whatever adds noise to figures and lets them out takes one by value; there is no way to give a charge back.
+#[derive(Debug)]
+pub struct Charged {
+    release: Committed,
+    dataset: DatasetId,
+    epsilon: Epsilon,
+    delta: Delta,
+}
+
+impl Charged {
+    /// Attests that the job of `release` has charged this loss.
+    pub const fn with(release: Committed, dataset: DatasetId, epsilon: Epsilon, delta: Delta) -> Self {
+        Self { release, dataset, epsilon, delta }
+    }
+
+    /// Whether this much of this dataset was charged.
+    pub fn covers(&self, dataset: &DatasetId, epsilon: Epsilon, delta: Delta) -> bool {
+        self.dataset == *dataset && self.epsilon >= epsilon && self.delta >= delta
+    }
+
+    /// Where the decision stands.
+    pub const fn receipt(&self) -> &Receipt {
+        self.release.receipt()
+    }
+
+    /// The evidence of the decision.
+    pub fn into_release(self) -> Committed {
+        self.release
     }
 }

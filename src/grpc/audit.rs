@@ -25,12 +25,13 @@ use crate::{
 const PART: usize = 1 << 20;
 
 /// What entries can be filtered by.
-const ENTRY_FIELDS: [Field; 4] = [
-    ("type", |text| EntryKind::ALL.iter().any(|kind| kind.as_str() == text)),
-    ("actor", any),
-    ("participant", any),
-    ("dataset", any),
-];
+const ENTRY_FIELDS: [Field; 4] = [("type", is_type), ("actor", any), ("participant", any), ("dataset", any)];
+
+/// A kind of entries, or the first part of several, such as `query`.
+fn is_type(text: &str) -> bool {
+    let begins = |kind: &str| kind.split_once('.').is_some_and(|(family, _)| family == text);
+    EntryKind::ALL.iter().any(|kind| kind.as_str() == text || begins(kind.as_str()))
+}
 
 /// The service.
 #[derive(Debug)]

@@ -25,6 +25,7 @@ pub mod pb;
 mod policy;
 pub mod policy_document;
 mod policy_foresight;
+mod privacy;
 mod query;
 mod status;
 mod tail;
@@ -45,7 +46,7 @@ use self::{
         access_service_server::AccessServiceServer, audit_service_server::AuditServiceServer,
         catalog_service_server::CatalogServiceServer, consent_service_server::ConsentServiceServer,
         participant_service_server::ParticipantServiceServer, policy_service_server::PolicyServiceServer,
-        query_service_server::QueryServiceServer,
+        privacy_service_server::PrivacyServiceServer, query_service_server::QueryServiceServer,
     },
 };
 use crate::{
@@ -101,6 +102,7 @@ pub async fn routes(services: Services, limits: &Limits, metrics: Arc<Metrics>) 
         .add_service(limited!(AccessServiceServer, access::Api))
         .add_service(limited!(ConsentServiceServer, consent::Api))
         .add_service(limited!(QueryServiceServer, query::Api))
+        .add_service(limited!(PrivacyServiceServer, privacy::Api))
         .add_service(limited!(AuditServiceServer, audit::Api))
         .add_service(flight::server(most))
         .add_service(health)
@@ -144,6 +146,6 @@ mod tests {
         assert!(paths.contains(&"/occitanie.datahub.v1.QueryService/Execute".to_owned()));
         let distinct: std::collections::BTreeSet<_> = paths.iter().collect();
         assert_eq!(distinct.len(), paths.len());
-        assert_eq!(service_names().len(), 9);
+        assert_eq!(service_names().len(), 10);
     }
 }

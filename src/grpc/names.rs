@@ -4,7 +4,7 @@ use std::{fmt::Display, str::FromStr};
 
 use super::convert::required;
 use crate::{
-    domain::{DatasetId, MemberId, ParticipantId, SnapshotId},
+    domain::{DatasetId, MemberId, Name, ParticipantId, SnapshotId},
     error::{Error, Result},
 };
 
@@ -73,6 +73,12 @@ pub(super) fn dataset(field: &'static str, name: &str) -> Result<DatasetId> {
 pub(super) fn policy(field: &'static str, name: &str) -> Result<(DatasetId, i64)> {
     let [owner, dataset, version] = parts(field, name, ["participants", "datasets", "policies"])?;
     Ok((DatasetId { owner: owner.parse()?, name: dataset.parse()? }, canonical(field, version)?))
+}
+
+/// The ids in `participants/{participant}/datasets/{dataset}/templates/{template}`.
+pub(super) fn template(field: &'static str, name: &str) -> Result<(DatasetId, Name)> {
+    let [owner, dataset, template] = parts(field, name, ["participants", "datasets", "templates"])?;
+    Ok((DatasetId { owner: owner.parse()?, name: dataset.parse()? }, template.parse()?))
 }
 
 /// The id in `{collection}/{id}`, in the one spelling that the hub writes.

@@ -7,33 +7,24 @@ use tonic::{Request, Response, Status};
 use super::{
     call::Call,
     convert,
-    filter::{Field, Filter, any, is},
+    filter::Filter,
     idempotency::Change,
     names,
     participant_message::{
-        accreditations, certificate_message, charter_message, issued_message, member, member_message, participant_has,
-        participant_message, registration, require_usual_lifetime,
+        PARTICIPANT_FIELDS, accreditations, certificate_message, charter_message, issued_message, member,
+        member_message, participant_has, participant_message, registration, require_usual_lifetime,
     },
     pb::{self, participant_service_server::ParticipantService},
 };
 use crate::{
     audit::VerifierKey,
-    domain::{Credential, Kind, Participant, ParticipantState, Siren},
+    domain::{Credential, Participant},
     error::Result,
     trust::PeerIdentity,
 };
 
 /// What `update_mask` of a member may name.
 const CHANGEABLE: [&str; 2] = ["display_name", "roles"];
-
-/// What the list can be filtered by.
-const FIELDS: [Field; 5] = [
-    ("state", is::<ParticipantState>),
-    ("kind", is::<Kind>),
-    ("sector", any),
-    ("country", any),
-    ("siren", is::<Siren>),
-];
 
 /// The service.
 #[derive(Debug)]
@@ -121,7 +112,7 @@ impl ParticipantService for Api {
         let (call, asked) = Call::split(request)?;
         let run = async {
             let list = call.list(&asked)?;
-            let filter = Filter::parse(&asked.filter, &FIELDS, &[])?;
+            let filter = Filter::parse(&asked.filter, &PARTICIPANT_FIELDS, &[])?;
             let page = call.services().participants(call.caller()?, &list.page).await?;
             let keep = |one: &Participant| filter.admits(|field, value| participant_has(one, field, value));
             let participants = page.items.into_iter().filter(keep).map(participant_message).collect();

@@ -7,10 +7,11 @@ use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use super::{
     call::Call,
     convert::{self, messages},
+    filter::{Field, any, is},
     names, pb,
 };
 use crate::{
-    domain::{Charter, Member, MemberId, MemberState, Participant, ParticipantId, ParticipantState},
+    domain::{Charter, Kind, Member, MemberId, MemberState, Participant, ParticipantId, ParticipantState, Siren},
     error::{Error, Result},
     service::{Registration, Services, etag},
     store::member::Certificate,
@@ -97,6 +98,15 @@ pub(super) fn participant_message(participant: Participant) -> pb::Participant {
         etag: etag(participant.revision),
     }
 }
+
+/// What a list of participants can be filtered by.
+pub(super) const PARTICIPANT_FIELDS: [Field; 5] = [
+    ("state", is::<ParticipantState>),
+    ("kind", is::<Kind>),
+    ("sector", any),
+    ("country", any),
+    ("siren", is::<Siren>),
+];
 
 pub(super) fn participant_has(participant: &Participant, field: &str, value: &str) -> bool {
     match field {

@@ -1,6 +1,6 @@
 //! `QueryService`: governed queries. Nothing is released here without the receipt of its decision.
 
-use std::pin::Pin;
+use std::{collections::BTreeMap, pin::Pin};
 
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt as _};
@@ -35,7 +35,8 @@ impl QueryService for Api {
     async fn execute(&self, request: Request<pb::ExecuteRequest>) -> Result<Response<Self::ExecuteStream>, Status> {
         let (call, asked) = Call::split(request)?;
         let run = async {
-            let query = query(asked.sql, &asked.purpose, &asked.grants)?;
+            let sql = text(&call, asked.sql, &asked.template, &asked.parameters).await?;
+            let query = query(sql, &asked.purpose, &asked.grants)?;
             call.services().run_query(call.caller()?, query).await
         };
         let run = call.answer(run).await?.into_inner();
@@ -58,7 +59,8 @@ impl QueryService for Api {
         use explain_query_response::Result as Outcome;
         let (call, asked) = Call::split(request)?;
         let run = async {
-            let query = query(asked.sql, &asked.purpose, &asked.grants)?;
+            let sql = text(&call, asked.sql, &asked.template, &asked.parameters).await?;
+            let query = query(sql, &asked.purpose, &asked.grants)?;
             let result = match call.services().explain_query(call.caller()?, &query).await {
                 Ok(explained) => Outcome::Explanation(pb::QueryExplanation {
                     datasets: explained.datasets.into_iter().map(terms_message).collect(),
@@ -138,6 +140,23 @@ async fn receipt(run: QueryRun) -> Result<pb::QueryReceipt> {
     })
 }
 
+/// The text to run: what was written, or the approved query of this name with its values.
+async fn text(call: &Call, sql: String, template: &str, parameters: &BTreeMap<String, String>) -> Result<String> {
+    if template.is_empty() {
+        if !parameters.is_empty() {
+            return Err(Error::invalid("parameters", "they are a template's"));
+        }
+        return Ok(sql);
+    }
+    if !sql.is_empty() {
+        return Err(Error::invalid("template", "give it or `sql`, not both"));
+    }
+    let (dataset, name) = names::template("template", template)?;
+    let values = parameters.iter().map(|(name, value)| Ok((name.parse()?, value.clone())));
+    let values = values.collect::<Result<BTreeMap<_, _>>>()?;
+    call.services().approved_text(call.caller()?, &dataset, &name, &values).await
+}
+
 fn query(sql: String, purpose: &str, grants: &[String]) -> Result<QueryRequest> {
     convert::required("sql", &sql)?;
     if grants.len() > MOST_GRANTS {
@@ -176,6 +195,9 @@ const fn is_refusal(reason: Reason) -> bool {
             | Reason::PurposeNotPermitted
             | Reason::PolicyDenied
             | Reason::QueryLimit
+            | Reason::QueryBudgetSpent
+            | Reason::QueryRateExceeded
+            | Reason::PrivacyBudgetSpent
     )
 }
 

@@ -66,7 +66,7 @@ pub const fn limits() -> TextLimits {
 }
 
 /// A query whose text is acceptable, with the datasets that it names.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Admitted {
     /// The datasets that the query reads.
     pub tables: BTreeSet<DatasetId>,
@@ -74,6 +74,7 @@ pub struct Admitted {
     pub catalogs: BTreeSet<String>,
     pub(super) statement: Statement,
     normalised: String,
+    pub(super) text: String,
 }
 
 impl Admitted {
@@ -98,7 +99,7 @@ pub(super) fn admit(sql: &str, places: bool) -> Result<Admitted> {
     let (references, _) = resolve_table_references(&statement, true)
         .map_err(|_| reject("unknown_table", "a table is written as `owner.dataset`"))?;
     let tables = references.iter().map(dataset).collect::<Result<_>>()?;
-    Ok(Admitted { tables, catalogs: catalogs.0, statement, normalised })
+    Ok(Admitted { tables, catalogs: catalogs.0, statement, normalised, text: sql.to_owned() })
 }
 
 fn parse(sql: &str) -> Result<Box<ast::Query>> {

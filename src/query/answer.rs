@@ -8,17 +8,18 @@ use std::{
     collections::BTreeMap,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arrow::{
     array::{RecordBatch, RecordBatchOptions},
     compute::{BatchCoalescer, cast},
     datatypes::{DataType, Field, Schema, SchemaRef},
+    ipc::reader::StreamReader,
 };
 use datafusion::{
     error::DataFusionError,
@@ -35,6 +36,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{
     engine::{Engine, Planned, over},
     failure::{failed, of_running, reject},
+    ipc::IpcEncoder,
     scan::BATCH_ROWS,
 };
 use crate::{
@@ -53,6 +55,7 @@ pub struct Counters {
     bytes: AtomicU64,
     suppressed: Arc<AtomicU64>,
     datasets: BTreeMap<DatasetId, Arc<DatasetCounters>>,
+    kept: OnceLock<Vec<u8>>,
 }
 
 /// What a query read of one dataset.
@@ -82,7 +85,7 @@ impl DatasetCounters {
 
 impl Counters {
     pub(super) const fn new(suppressed: Arc<AtomicU64>, datasets: BTreeMap<DatasetId, Arc<DatasetCounters>>) -> Self {
-        Self { rows: AtomicU64::new(0), bytes: AtomicU64::new(0), suppressed, datasets }
+        Self { rows: AtomicU64::new(0), bytes: AtomicU64::new(0), suppressed, datasets, kept: OnceLock::new() }
     }
 
     /// Rows released to the caller.
@@ -129,12 +132,43 @@ impl Answer {
         let (send, batches) = mpsc::channel(BUFFERED_BATCHES);
         let (schema, counters) = (Arc::clone(&planned.schema), Arc::clone(&planned.counters));
         let task = runtime.spawn(async move {
-            let outcome = tokio::time::timeout(deadline, produce(planned, &send)).await;
+            let started = Instant::now();
+            let private = planned.loss.is_some();
+            let outcome = tokio::time::timeout(deadline, produce(planned, &send, started)).await;
+            if private && outcome.as_ref().is_ok_and(Result::is_err) {
+                to_the_next_tick(started).await;
+            }
             let outcome = outcome.unwrap_or_else(|_| Err(Error::new(Reason::DeadlineExceeded)));
             // A reader that is gone wants no end either.
             let _ = send.send(outcome.map(|()| Message::End)).await;
         });
         Self { schema, batches, ended: false, counters, release, _task: AbortOnDropHandle::new(task), _engine: engine }
+    }
+
+    /// An answer that was given before, given again.
+    pub(super) fn again(runtime: &Runtime, engine: Engine, ipc: &[u8], release: Committed) -> Result<Self> {
+        let reader = StreamReader::try_new(ipc, None).map_err(|_| failed("kept answer"))?;
+        let schema = reader.schema();
+        let kept = reader.collect::<std::result::Result<Vec<_>, _>>().map_err(|_| failed("kept answer"))?;
+        let (send, batches) = mpsc::channel(BUFFERED_BATCHES);
+        let task = runtime.spawn(async move {
+            for batch in kept {
+                if send.send(Ok(Message::Batch(batch))).await.is_err() {
+                    return;
+                }
+            }
+            let _ = send.send(Ok(Message::End)).await;
+        });
+        let counters = Arc::new(Counters::new(Arc::default(), BTreeMap::new()));
+        Ok(Self {
+            schema,
+            batches,
+            ended: false,
+            counters,
+            release,
+            _task: AbortOnDropHandle::new(task),
+            _engine: engine,
+        })
     }
 
     /// The columns, also of an answer without rows.
@@ -145,6 +179,12 @@ impl Answer {
     /// Where the decision that released this answer stands in the audit log.
     pub const fn receipt(&self) -> &Receipt {
         self.release.receipt()
+    }
+
+    /// The whole answer as one Arrow IPC stream, if noise was added to it and it is complete: the next time the same
+    /// question is asked it gets the same answer.
+    pub fn to_be_kept(&self) -> Option<&[u8]> {
+        self.counters.kept.get().map(Vec::as_slice)
     }
 
     /// The figures so far; complete once the stream has ended.
@@ -183,15 +223,30 @@ enum Message {
     End,
 }
 
-async fn produce(planned: Planned, send: &mpsc::Sender<Result<Message>>) -> Result<()> {
+/// An answer with noise leaves at a whole multiple of this after its start: how long the sampler took tells about what
+/// it drew.
+const TICK: Duration = Duration::from_millis(50);
+
+async fn to_the_next_tick(started: Instant) {
+    let ticks = started.elapsed().as_nanos() / TICK.as_nanos() + 1;
+    tokio::time::sleep_until((started + TICK * u32::try_from(ticks).unwrap_or(u32::MAX)).into()).await;
+}
+
+/// Largest answer that is kept for the next time.
+const KEPT_BYTES: usize = 4 * 1024 * 1024;
+
+async fn produce(planned: Planned, send: &mpsc::Sender<Result<Message>>, started: Instant) -> Result<()> {
+    let private = planned.loss.is_some().then(|| (Arc::clone(&planned.counters), started));
     for check in planned.checks {
         once_for_each_key(check, Arc::clone(&planned.context)).await?;
     }
     let mut stream = batches(planned.physical, planned.context).map_err(|error| of_running(&error))?;
     let mut out = Out {
+        schema: Arc::clone(&planned.schema),
         coalescer: BatchCoalescer::new(Arc::clone(&planned.schema), BATCH_ROWS),
         left: planned.cap,
         held: planned.aggregate_only.then(Vec::new),
+        private,
         send,
     };
     while let Some(batch) = stream.next().await {
@@ -240,9 +295,12 @@ const REPEATS: &str = "a table that is joined with an aggregate-only dataset of 
 
 /// Re-chunks batches, and holds them back where nothing may leave before the end.
 struct Out<'a> {
+    schema: SchemaRef,
     coalescer: BatchCoalescer,
     left: u64,
     held: Option<Vec<RecordBatch>>,
+    /// Where an answer with noise is kept, and when it was begun.
+    private: Option<(Arc<Counters>, Instant)>,
     send: &'a mpsc::Sender<Result<Message>>,
 }
 
@@ -264,7 +322,16 @@ impl Out<'_> {
     async fn finish(&mut self) -> Result<()> {
         self.coalescer.finish_buffered_batch().map_err(|_| failed("coalesce"))?;
         self.flush().await?;
-        for batch in self.held.take().unwrap_or_default() {
+        let held = self.held.take().unwrap_or_default();
+        if let Some((counters, started)) = self.private.take() {
+            let ipc = encode(&self.schema, &held)?;
+            if ipc.len() <= KEPT_BYTES {
+                // Set once: an answer ends once.
+                let _ = counters.kept.set(ipc);
+            }
+            to_the_next_tick(started).await;
+        }
+        for batch in held {
             self.release(batch).await?;
         }
         Ok(())
@@ -273,6 +340,16 @@ impl Out<'_> {
     async fn release(&self, batch: RecordBatch) -> Result<()> {
         self.send.send(Ok(Message::Batch(batch))).await.map_err(|_| failed("reader is gone"))
     }
+}
+
+fn encode(schema: &Schema, batches: &[RecordBatch]) -> Result<Vec<u8>> {
+    let mut encoder = IpcEncoder::new(schema)?;
+    let mut ipc = encoder.piece();
+    for batch in batches {
+        ipc.extend(encoder.batch(batch)?);
+    }
+    ipc.extend(encoder.end()?);
+    Ok(ipc)
 }
 
 /// The schema of an answer: no metadata, no view or dictionary types (JDBC knows neither).

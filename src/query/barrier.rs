@@ -28,15 +28,16 @@ use datafusion::{
 };
 
 use super::{
-    bounded::Bounded, failure::failed, functions, scan::GovernedScanExec, suppress::KSuppressExec, total::Total,
+    bounded::Bounded, failure::failed, functions, privacy::PrivateAggregateExec, scan::GovernedScanExec,
+    suppress::KSuppressExec, total::Total,
 };
 use crate::error::Result;
 
 /// What a plan must look like.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shape {
-    /// Whether groups must be dropped wherever a dataset is read.
-    pub(super) suppressed: bool,
+    /// Whether what is read goes out, so that each scan must stand under what its dataset asks for.
+    pub(super) released: bool,
     /// Whether a row may come from nowhere, as in `SELECT 1`; elsewhere it would be a statistic that stands for a scan.
     pub(super) row_without_data: bool,
 }
@@ -48,18 +49,41 @@ pub(super) fn check(plan: &Arc<dyn ExecutionPlan>, shape: Shape) -> Result<()> {
         tracing::error!(what, node = plan.name(), "a plan was refused by the last assertion");
         failed("a plan without the barrier")
     })?;
-    let unsuppressed = shape.suppressed && seen.governed && !seen.suppression;
-    if unsuppressed || (seen.placeholder && !shape.row_without_data) {
+    if (shape.released && !is_released(plan, Release::Rows)) || (seen.placeholder && !shape.row_without_data) {
         return Err(failed("a plan without the barrier"));
     }
     Ok(())
 }
 
+/// What stands above a node of a physical plan.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Release {
+    /// Nothing: rows go out.
+    Rows,
+    /// The suppression of small groups.
+    Groups,
+    /// Noise.
+    Noise,
+}
+
+/// Whether every scan goes out in the form that its dataset asks for.
+fn is_released(plan: &Arc<dyn ExecutionPlan>, above: Release) -> bool {
+    let above = match plan {
+        node if node.is::<KSuppressExec>() => Release::Groups,
+        node if node.is::<PrivateAggregateExec>() => Release::Noise,
+        _ => above,
+    };
+    let fits = plan.downcast_ref::<GovernedScanExec>().is_none_or(|scan| match scan.asks() {
+        (false, false) => true,
+        (true, false) => above == Release::Groups,
+        (_, true) => above == Release::Noise,
+    });
+    fits && plan.children().into_iter().all(|child| is_released(child, above))
+}
+
 #[derive(Debug, Default)]
 struct Seen {
-    governed: bool,
     placeholder: bool,
-    suppression: bool,
 }
 
 impl Seen {
@@ -67,13 +91,10 @@ impl Seen {
         let children = plan.children();
         if children.is_empty() {
             match plan {
-                leaf if leaf.is::<GovernedScanExec>() => self.governed = true,
                 leaf if leaf.is::<PlaceholderRowExec>() => self.placeholder = true,
-                leaf if leaf.is::<EmptyExec>() => {}
+                leaf if leaf.is::<GovernedScanExec>() || leaf.is::<EmptyExec>() => {}
                 _ => return Err("a leaf that is no barrier"),
             }
-        } else if plan.is::<KSuppressExec>() {
-            self.suppression = true;
         } else if !is_known(plan) {
             return Err("a node that is not on the list");
         }
@@ -98,10 +119,12 @@ fn is_known(plan: &Arc<dyn ExecutionPlan>) -> bool {
         || plan.is::<GlobalLimitExec>()
         || plan.is::<HashJoinExec>()
         || plan.is::<InterleaveExec>()
+        || plan.is::<KSuppressExec>()
         || plan.is::<LocalLimitExec>()
         || plan.is::<NestedLoopJoinExec>()
         || plan.is::<PartialSortExec>()
         || plan.is::<PiecewiseMergeJoinExec>()
+        || plan.is::<PrivateAggregateExec>()
         || plan.is::<ProjectionExec>()
         || plan.is::<RepartitionExec>()
         || plan.is::<ScalarSubqueryExec>()
@@ -135,7 +158,7 @@ mod tests {
 
     use super::*;
 
-    const ANY: Shape = Shape { suppressed: false, row_without_data: true };
+    const ANY: Shape = Shape { released: true, row_without_data: true };
 
     fn schema() -> SchemaRef {
         Arc::new(Schema::new(vec![Field::new("a", DataType::Float64, true)]))

@@ -1,6 +1,6 @@
 //! Whether a policy's limits fit a dataset, asked when the policy is published rather than when a query fails (P8).
 
-use super::{mask::ColumnMask, predicate::Predicate};
+use super::{mask::ColumnMask, predicate::Predicate, privacy::bounds_fit};
 use crate::{
     domain::{Column, How},
     error::{Error, Reason, Result},
@@ -26,6 +26,13 @@ pub fn check_how(how: &How, columns: &[Column]) -> Result<()> {
     }
     if let Some(name) = how.no_join_on.iter().find(|name| !columns.iter().any(|column| column.name == **name)) {
         return invalid("how.no_join_on".to_owned(), format!("there is no column `{name}`"));
+    }
+    for (name, bounds) in how.privacy.iter().flat_map(|privacy| &privacy.bounds) {
+        let column = columns.iter().find(|column| column.name == *name);
+        if !column.is_some_and(|column| bounds_fit(*bounds, column)) {
+            let path = format!("how.privacy.bounds.{name}");
+            return invalid(path, "it is no number, or its bounds are too wide to be counted exactly".to_owned());
+        }
     }
     if how.aggregate_only.is_some_and(|k| k < 2) {
         return invalid("how.aggregate_only".to_owned(), "a group needs at least 2 subjects".to_owned());

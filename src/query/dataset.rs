@@ -8,7 +8,7 @@ use roaring::RoaringBitmap;
 
 use super::{
     admit::is_reserved, answer::DatasetCounters, consent::ConsentBits, failure::failed, mask::ColumnMask,
-    predicate::Predicate,
+    predicate::Predicate, privacy::Declared,
 };
 use crate::{
     domain::{Column, ColumnRole, ColumnType, Columns, DatasetId, How, Mask, SubjectKey},
@@ -71,6 +71,10 @@ pub(super) struct Compiled {
     pub(super) has_subjects: bool,
     /// Least number of subjects in a group, if only aggregates may leave.
     pub(super) k: Option<u32>,
+    /// What differential privacy needs to know, if answers carry noise.
+    pub(super) private: Option<Arc<Declared>>,
+    /// The column of the subject key.
+    pub(super) subject_column: Option<String>,
     /// Types of every stored column, to be compared with the object's.
     pub(super) types: BTreeMap<String, DataType>,
     pub(super) counters: Arc<DatasetCounters>,
@@ -128,7 +132,14 @@ impl Compiled {
             consent: dataset.consent.as_deref().map(ConsentBits::expand),
             has_subjects: dataset.subject_key.is_some(),
             // A policy cannot ask for fewer than two; one that does is read as two.
-            k: dataset.how.aggregate_only.map(|k| k.max(2)),
+            k: dataset.how.aggregate_only.map(|k| k.max(2)).or_else(|| dataset.how.privacy.as_ref().map(|_| 2)),
+            private: dataset.how.privacy.clone().map(|privacy| {
+                let masked = dataset.how.masks.keys().cloned().collect();
+                let k = dataset.how.aggregate_only.filter(|k| *k >= 2);
+                let id = dataset.id.clone();
+                Arc::new(Declared::new(id, privacy, stored.clone(), masked, k, dataset.mask_key))
+            }),
+            subject_column: dataset.subject_key.as_ref().map(|key| key.column.clone()),
             types: stored.iter().map(|column| (column.name.clone(), arrow_type(column.data_type))).collect(),
             counters: Arc::default(),
             rows: dataset.rows,

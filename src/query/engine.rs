@@ -10,7 +10,6 @@ use std::{
 
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::{
-    common::tree_node::TreeNodeRecursion,
     execution::{SessionState, TaskContext},
     logical_expr::LogicalPlan,
     physical_plan::ExecutionPlan,
@@ -26,13 +25,14 @@ use super::{
     guard::{self, Rules},
     lane,
     parameters::{Parameterised, plain_type},
-    rewrite::{Protected, protect, tables_read},
+    privacy::{NoiseSource, PrivacyLoss, SystemNoise, privatise},
+    rewrite::{Protected, makes_a_row, protect, tables_read},
     scan::GovernedScanExec,
     session,
     totalise::{average_as_double, totalise},
 };
 use crate::{
-    audit::Committed,
+    audit::{Charged, Committed},
     domain::DatasetId,
     error::{Error, Reason, Result},
 };
@@ -85,6 +85,7 @@ pub struct Engine {
 struct Inner {
     config: EngineConfig,
     places: Arc<Semaphore>,
+    noise: Arc<dyn NoiseSource>,
     /// Present until dropped: a runtime may not be dropped where one runs, so it is shut down in the background.
     runtime: Option<Runtime>,
 }
@@ -92,6 +93,11 @@ struct Inner {
 impl Engine {
     /// Starts the engine's threads.
     pub fn new(config: EngineConfig) -> Result<Self> {
+        Self::with_noise(config, Arc::new(SystemNoise))
+    }
+
+    /// An engine whose answers carry noise from `noise`.
+    pub(super) fn with_noise(config: EngineConfig, noise: Arc<dyn NoiseSource>) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(config.partitions.max(1))
             .thread_name("odh-query")
@@ -101,7 +107,7 @@ impl Engine {
             .map_err(Error::internal)?;
         std::fs::create_dir_all(&config.temp_dir).map_err(Error::internal)?;
         let places = Arc::new(Semaphore::new(PLANNERS));
-        Ok(Self { inner: Arc::new(Inner { config, places, runtime: Some(runtime) }) })
+        Ok(Self { inner: Arc::new(Inner { config, places, noise, runtime: Some(runtime) }) })
     }
 
     /// How long an answer may take, from its release to its last batch.
@@ -138,6 +144,15 @@ impl Engine {
         lane::run(&self.inner.places, self.inner.config.planning_timeout, work).await
     }
 
+    /// Does work on texts, away from everybody else.
+    pub(super) async fn aside<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T> + Send + 'static,
+    {
+        lane::run(&self.inner.places, self.inner.config.planning_timeout, work).await
+    }
+
     /// Plans an admitted query over the datasets that it names, each with what binds this caller.
     ///
     /// A dataset that is named and not given is unknown to the caller. Reads no row.
@@ -152,7 +167,28 @@ impl Engine {
     }
 
     /// Runs a planned query. `release` is the evidence that the decision to do so is in the audit log (P1).
+    ///
+    /// One that costs individuals some of their privacy goes to [`Self::execute_charged`] instead.
     pub fn execute(&self, planned: Planned, release: Committed) -> Result<Answer> {
+        if planned.loss.is_some() { Err(failed("a loss that was not charged")) } else { self.start(planned, release) }
+    }
+
+    /// Runs a planned query whose loss of privacy has been charged in the transaction of its decision.
+    pub fn execute_charged(&self, planned: Planned, charged: Charged) -> Result<Answer> {
+        match &planned.loss {
+            Some(loss) if charged.covers(&loss.dataset, loss.epsilon, loss.delta) => {
+                self.start(planned, charged.into_release())
+            }
+            _ => Err(failed("a loss that was not charged")),
+        }
+    }
+
+    /// Gives an answer again that was kept when it was first given.
+    pub fn again(&self, ipc: &[u8], release: Committed) -> Result<Answer> {
+        Answer::again(self.inner.runtime()?, self.clone(), ipc, release)
+    }
+
+    fn start(&self, planned: Planned, release: Committed) -> Result<Answer> {
         let runtime = self.inner.runtime()?;
         let deadline = planned.deadline;
         // Keeps the engine's threads alive as long as the answer is read.
@@ -173,7 +209,8 @@ impl Inner {
         count: usize,
     ) -> Result<Vec<Option<DataType>>> {
         let compiled = compile(&admitted, datasets)?;
-        let session = session::build(&self.config, &compiled, Arc::default()).map_err(|_| failed("session"))?;
+        let session = session::build(&self.config, &compiled, Arc::default(), Arc::clone(&self.noise))
+            .map_err(|_| failed("session"))?;
         // A plan that needs the types to be made tells none of them.
         let plan = self.runtime()?.block_on(session.statement_to_plan(admitted.statement)).ok();
         let fields = plan.and_then(|plan| plan.get_parameter_fields().ok()).unwrap_or_default();
@@ -186,13 +223,14 @@ impl Inner {
         let read = datasets.iter().filter(|dataset| admitted.tables.contains(&dataset.id));
         let policy_cap = read.filter_map(|dataset| dataset.how.max_rows).min().unwrap_or(u64::MAX);
         let suppressed = Arc::new(AtomicU64::new(0));
-        let session =
-            session::build(&self.config, &compiled, Arc::clone(&suppressed)).map_err(|_| failed("session"))?;
+        let session = session::build(&self.config, &compiled, Arc::clone(&suppressed), Arc::clone(&self.noise))
+            .map_err(|_| failed("session"))?;
         let mut closed = compiled.iter().filter(|dataset| dataset.k.is_some()).peekable();
         let aggregate_only = closed.peek().is_some();
         let normalised = admitted.normalised().to_owned();
         let rules = Rules { aggregate_only, of_others: closed.any(|dataset| !dataset.own) };
-        let Physical { plan: physical, checks } = self.runtime()?.block_on(physical(&session, admitted, rules))?;
+        let Physical { plan: physical, checks, loss } =
+            self.runtime()?.block_on(physical(&session, admitted, rules))?;
         let counters = Counters::new(
             suppressed,
             compiled
@@ -211,6 +249,7 @@ impl Inner {
             policy_cap,
             deadline: self.config.deadline,
             counters: Arc::new(counters),
+            loss,
         })
     }
 }
@@ -219,6 +258,7 @@ impl Inner {
 struct Physical {
     plan: Arc<dyn ExecutionPlan>,
     checks: Vec<Arc<dyn ExecutionPlan>>,
+    loss: Option<PrivacyLoss>,
 }
 
 /// The datasets that a query names, ready to be planned over.
@@ -243,38 +283,29 @@ async fn physical(session: &SessionState, admitted: Admitted, rules: Rules) -> R
     let coerced =
         session.analyzer().execute_and_check(plan, options, |_, _| {}).map_err(|error| of_planning(&error))?;
     let total = totalise(coerced).map_err(|error| of_planning(&error))?;
-    let Protected { plan, checks } = if rules.aggregate_only {
+    let (total, loss) = privatise(total)?;
+    let Protected { plan, checks } = if rules.aggregate_only && loss.is_none() {
         protect(total).map_err(|_| failed("suppression"))?
     } else {
         Protected { plan: total, checks: Vec::new() }
     };
-    let shape = Shape { suppressed: rules.aggregate_only, row_without_data: !reads || makes_a_row(&plan) };
+    let shape = Shape { released: true, row_without_data: !reads || makes_a_row(&plan) };
     let plan = optimised(session, plan).await?;
     barrier::check(&plan, shape)?;
     let mut searches = Vec::with_capacity(checks.len());
     for check in checks {
         let search = optimised(session, check).await?;
         // It shows no group, only whether there is one, and only of what the caller chose.
-        barrier::check(&search, Shape { suppressed: false, row_without_data: true })?;
+        barrier::check(&search, Shape { released: false, row_without_data: true })?;
         searches.push(search);
     }
-    Ok(Physical { plan, checks: searches })
+    Ok(Physical { plan, checks: searches, loss })
 }
 
 async fn optimised(session: &SessionState, plan: LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
     // Not `SessionState::optimize`, which would coerce again after the casts have been made total.
     let plan = session.optimizer().optimize(plan, session, |_, _| {}).map_err(|error| of_planning(&error))?;
     session.query_planner().create_physical_plan(&plan, session).await.map_err(|error| of_planning(&error))
-}
-
-/// Whether the query itself asks for a row without a table, as `SELECT 1` does, at the top or in a subquery.
-fn makes_a_row(plan: &LogicalPlan) -> bool {
-    let mut found = false;
-    let walked = plan.apply_with_subqueries(|node| {
-        found |= matches!(node, LogicalPlan::EmptyRelation(empty) if empty.produce_one_row);
-        Ok(TreeNodeRecursion::Continue)
-    });
-    found && walked.is_ok()
 }
 
 /// A query that may run once it is in the audit log.
@@ -290,6 +321,7 @@ pub struct Planned {
     policy_cap: u64,
     deadline: Duration,
     pub(super) counters: Arc<Counters>,
+    pub(super) loss: Option<PrivacyLoss>,
 }
 
 impl Planned {
@@ -306,6 +338,11 @@ impl Planned {
     /// Whether groups of fewer than k subjects are suppressed in the answer.
     pub const fn is_aggregate_only(&self) -> bool {
         self.aggregate_only
+    }
+
+    /// What it costs the individuals of a dataset in privacy, if that is counted.
+    pub const fn privacy_loss(&self) -> Option<&PrivacyLoss> {
+        self.loss.as_ref()
     }
 
     /// Most rows that the answer may have.

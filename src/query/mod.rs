@@ -33,11 +33,13 @@ mod mask;
 mod number;
 mod parameters;
 mod predicate;
+mod privacy;
 mod pushed;
 mod rewrite;
 mod scan;
 mod session;
 mod suppress;
+mod template;
 mod total;
 mod totalise;
 
@@ -50,6 +52,7 @@ pub use functions::scalar_function_names;
 pub use ipc::IpcEncoder;
 pub use number::number;
 pub use parameters::{Literal, Parameterised, parameter_guesses, parameter_schema};
+pub use privacy::PrivacyLoss;
 
 /// What an answer is made of and how it is laid out, for those who pass it on without looking inside.
 pub use arrow::{

@@ -47,6 +47,16 @@ pub(super) fn protect(plan: LogicalPlan) -> Result<Protected> {
     if hidden.is_empty() { Ok(Protected { plan, checks: rewrite.checks }) } else { Err(escaped()) }
 }
 
+/// Carries the column that identifies the subject of each row to the top of `plan`, which reads one dataset for
+/// aggregates only and does not aggregate it yet.
+pub(super) fn with_subject(plan: LogicalPlan) -> Result<(LogicalPlan, Column)> {
+    let (plan, mut hidden) = Rewrite::default().node(plan)?;
+    match (hidden.pop(), hidden.is_empty()) {
+        (Some(one), true) => Ok((plan, one.column)),
+        _ => Err(escaped()),
+    }
+}
+
 /// Guard and rewrite disagree; nothing may run.
 fn escaped() -> DataFusionError {
     DataFusionError::Internal("aggregate-only rows would leave without an aggregate".to_owned())
@@ -219,4 +229,14 @@ pub(super) fn tables_read(plan: &LogicalPlan) -> Result<HashSet<usize>> {
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(read)
+}
+
+/// Whether the query itself asks for a row without a table, as `SELECT 1` does, at the top or in a subquery.
+pub(super) fn makes_a_row(plan: &LogicalPlan) -> bool {
+    let mut found = false;
+    let walked = plan.apply_with_subqueries(|node| {
+        found |= matches!(node, LogicalPlan::EmptyRelation(empty) if empty.produce_one_row);
+        Ok(TreeNodeRecursion::Continue)
+    });
+    found && walked.is_ok()
 }

@@ -172,6 +172,11 @@ impl GovernedScanExec {
         Ok(Self { source, parts, properties: Arc::new(properties), about })
     }
 
+    /// Whether its rows may leave in aggregates only, and whether with noise.
+    pub(super) fn asks(&self) -> (bool, bool) {
+        (self.source.dataset.k.is_some(), self.source.dataset.private.is_some())
+    }
+
     /// What an explanation may show.
     pub(super) fn label(&self) -> String {
         format!("GovernedScan {}", self.source.dataset.id)

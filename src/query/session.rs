@@ -26,6 +26,7 @@ use super::{
     dataset::Compiled,
     engine::EngineConfig,
     functions,
+    privacy::NoiseSource,
     scan::{BATCH_ROWS, GovernedTable, SPLIT_ROWS},
     suppress::{HubPlanner, Suppressed},
 };
@@ -37,6 +38,7 @@ pub(super) fn build(
     config: &EngineConfig,
     datasets: &[Arc<Compiled>],
     suppressed: Arc<AtomicU64>,
+    noise: Arc<dyn NoiseSource>,
 ) -> Result<SessionState> {
     let by_dataset = datasets.iter().map(|dataset| Arc::clone(&dataset.counters)).collect();
     let large = is_large(datasets);
@@ -64,7 +66,7 @@ pub(super) fn build(
         .with_scalar_functions(functions::scalar())
         .with_aggregate_functions(functions::aggregate())
         .with_physical_optimizer_rules(physical_rules())
-        .with_query_planner(Arc::new(HubPlanner { suppressed: Suppressed { all: suppressed, by_dataset } }))
+        .with_query_planner(Arc::new(HubPlanner { suppressed: Suppressed { all: suppressed, by_dataset }, noise }))
         .build())
 }
 

@@ -34,7 +34,10 @@ use datafusion::{
 };
 use futures::StreamExt as _;
 
-use super::answer::DatasetCounters;
+use super::{
+    answer::DatasetCounters,
+    privacy::{NoiseSource, PrivateAggregate},
+};
 
 /// Keeps the rows of `input` in which every one of `flags` is true.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -86,11 +89,13 @@ impl UserDefinedLogicalNodeCore for KSuppress {
     }
 }
 
-/// Plans [`KSuppress`]; everything else is DataFusion's.
+/// Plans [`KSuppress`] and [`PrivateAggregate`]; everything else is DataFusion's.
 #[derive(Debug)]
 pub(super) struct HubPlanner {
     /// Counts the groups that were suppressed.
     pub(super) suppressed: Suppressed,
+    /// Where noise comes from.
+    pub(super) noise: Arc<dyn NoiseSource>,
 }
 
 /// Where suppressed groups are counted: all of them, and for each dataset those that had too few of its own people.
@@ -103,13 +108,15 @@ pub(super) struct Suppressed {
 #[async_trait]
 impl QueryPlanner for HubPlanner {
     async fn create_physical_plan(&self, plan: &LogicalPlan, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
-        let suppress = Arc::new(SuppressPlanner { suppressed: self.suppressed.clone() });
+        let suppress =
+            Arc::new(SuppressPlanner { suppressed: self.suppressed.clone(), noise: Arc::clone(&self.noise) });
         DefaultPhysicalPlanner::with_extension_planners(vec![suppress]).create_physical_plan(plan, session).await
     }
 }
 
 struct SuppressPlanner {
     suppressed: Suppressed,
+    noise: Arc<dyn NoiseSource>,
 }
 
 #[async_trait]
@@ -123,8 +130,12 @@ impl ExtensionPlanner for SuppressPlanner {
         _: &dyn Session,
         _: &PhysicalPlanningContext,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let [input] = inputs else { return Err(internal("a node of the hub has one input")) };
+        if let Some(release) = node.as_any().downcast_ref::<PrivateAggregate>() {
+            let (noise, suppressed) = (Arc::clone(&self.noise), Arc::clone(&self.suppressed.all));
+            return release.plan(Arc::clone(input), noise, suppressed).map(Some);
+        }
         let Some(node) = node.as_any().downcast_ref::<KSuppress>() else { return Ok(None) };
-        let [input] = inputs else { return Err(internal("KSuppress has one input")) };
         let mut flags = Vec::new();
         for (flag, dataset) in node.flags.iter().zip(&node.datasets) {
             let Expr::Column(column) = flag else { return Err(internal("a flag is a column")) };

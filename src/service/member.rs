@@ -390,12 +390,7 @@ fn role_list(roles: &BTreeSet<Role>) -> String {
 impl IssuedCertificate {
     /// The row that the store keeps of it.
     pub(super) fn row(&self, member: MemberId, issued_at: Timestamp) -> Certificate {
-        Certificate {
-            fingerprint: self.fingerprint.clone(),
-            member,
-            issued_at,
-            expires_at: self.not_after,
-            revoked_at: None,
-        }
+        let (fingerprint, expires_at) = (self.fingerprint.clone(), self.not_after);
+        Certificate { fingerprint, member, issued_at, expires_at, revoked_at: None }
     }
 }

@@ -19,6 +19,7 @@ mod member;
 mod odrl;
 mod participant;
 mod policy;
+mod privacy;
 mod query;
 mod retention;
 mod roles;
@@ -45,9 +46,10 @@ pub use self::{
     member::Enrolled,
     participant::{HubInfo, Registration},
     policy::PolicyCheck,
+    privacy::{GrantUse, PrivacyBudget, PrivacyUse, RateUse},
     query::{
-        DatasetUse, PreparedQuery, PurposeChoice, QueryExplanation, QueryRequest, QueryRun, QuerySummary, Slots,
-        VisibleTable,
+        ApprovedQuery, DatasetUse, PreparedQuery, PurposeChoice, QueryExplanation, QueryRequest, QueryRun,
+        QuerySummary, Slots, VisibleTable,
     },
     roles::Reloads,
     setup::OperatorIdentity,

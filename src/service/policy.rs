@@ -147,6 +147,9 @@ impl Services {
         // What the engine cannot enforce is refused here, not ignored there (P8).
         for how in draft.policy.rules.iter().map(|rule| &rule.how).chain([&draft.policy.floor]) {
             check_how(how, dataset.columns())?;
+            if let Some(templates) = &how.templates {
+                self.inner.engine.check_templates(id, templates).await?;
+            }
         }
         self.verify_act(caller, certificate, "policy.publish", &draft.digest.to_string(), &signature)?;
         let entry = signed_entry(EntryKind::PolicyPublished, caller, id, &signature)

@@ -41,6 +41,7 @@ migrations! {
     6 "0006_consents";
     7 "0007_requests";
     8 "0008_transparency";
+    9 "0009_privacy";
     10 "0010_request_age";
 }
 

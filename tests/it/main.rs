@@ -12,6 +12,7 @@ mod hostile_texts;
 mod layering;
 mod personas;
 mod policies;
+mod privacy;
 mod promises;
 mod scenarios;
 mod tutorial;

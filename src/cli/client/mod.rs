@@ -21,7 +21,7 @@ use crate::{
         self, access_service_client::AccessServiceClient, audit_service_client::AuditServiceClient,
         catalog_service_client::CatalogServiceClient, consent_service_client::ConsentServiceClient,
         participant_service_client::ParticipantServiceClient, policy_service_client::PolicyServiceClient,
-        query_service_client::QueryServiceClient,
+        privacy_service_client::PrivacyServiceClient, query_service_client::QueryServiceClient,
     },
     trust::{
         Act, PeerIdentity, sign_act,
@@ -163,6 +163,11 @@ impl Client {
     /// Queries.
     pub fn queries(&self) -> QueryServiceClient<Wire> {
         QueryServiceClient::new(self.wire(LONG_CALL))
+    }
+
+    /// What queries have used up of the limits of policies.
+    pub fn privacy(&self) -> PrivacyServiceClient<Wire> {
+        PrivacyServiceClient::new(self.wire(CALL))
     }
 
     /// The audit log, with time enough for an export.

@@ -9,7 +9,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::*;
 use crate::{
-    cli::failure::Exit,
+    cli::{failure::Exit, query::Question},
     domain::{Clock as _, SystemClock},
     grpc::pb::query_service_server::{QueryService, QueryServiceServer},
     trust::{
@@ -110,7 +110,7 @@ impl Hub {
 }
 
 async fn seen(client: &Client) -> std::collections::BTreeMap<String, String> {
-    let explained = client.explain("SELECT 1", "statistics", &[MEMBER.to_owned()]).await.unwrap();
+    let explained = client.explain(&Question::sql("SELECT 1"), "statistics", &[MEMBER.to_owned()]).await.unwrap();
     let Some(pb::explain_query_response::Result::Refusal(refusal)) = explained.result else { panic!("{explained:?}") };
     refusal.metadata
 }

@@ -1,11 +1,14 @@
 //! `odh dataset`: the catalog.
 
+mod budget;
 mod describe;
 
 use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, Subcommand};
 use serde_json::Value as Json;
+
+use budget::budget;
 
 use super::{
     Session,
@@ -118,6 +121,11 @@ enum Command {
         #[command(flatten)]
         list: ListArgs,
     },
+    /// Show what was spent of the privacy of the individuals in a dataset. For its owner.
+    Budget {
+        /// The dataset, OWNER.DATASET.
+        dataset: String,
+    },
     /// Take a dataset out of the catalog for good. For a steward of its owner.
     Retire {
         /// The dataset, OWNER.DATASET.
@@ -151,6 +159,7 @@ pub async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
             query::write(answer?, session.out)
         }
         Command::Snapshots { dataset, list } => snapshots(&dataset, list.limit, session).await,
+        Command::Budget { dataset } => budget(&dataset, session).await,
         Command::Retire { dataset } => {
             let (name, request_id) = (names::dataset(&dataset)?, session.request_id.clone());
             let request = pb::RetireDatasetRequest { name, etag: String::new(), request_id };

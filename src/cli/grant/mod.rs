@@ -58,6 +58,11 @@ enum Command {
         #[arg(long, value_parser = ["odrl"], default_value = "odrl")]
         format: String,
     },
+    /// Show what is left of a grant: queries, rate, privacy. For both of its parties.
+    Use {
+        /// Its id, a UUID.
+        grant: String,
+    },
     /// End a grant at once. Signed with your key. For a steward of the owner.
     Revoke {
         /// Its id, a UUID.
@@ -114,6 +119,11 @@ pub async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
             let request = pb::ExportGrantRequest { name: names::grant(&grant)? };
             let response = session.client().await?.access().export_grant(request).await?.into_inner();
             session.out.line(response.document)
+        }
+        Command::Use { grant } => {
+            let request = pb::GetGrantUseRequest { name: names::grant(&grant)? };
+            let response = session.client().await?.privacy().get_grant_use(request).await?.into_inner();
+            session.out.show(&response.grant_use.ok_or_else(|| Failure::protocol("it lacks the use"))?)
         }
         Command::Revoke { grant, reason } => {
             let name = names::grant(&grant)?;

@@ -1,6 +1,6 @@
 //! Running a query: the stream of an answer put back together, and only a complete one believed.
 
-use std::{pin::pin, sync::Arc};
+use std::{collections::BTreeMap, pin::pin, sync::Arc};
 
 use arrow::{
     array::RecordBatch,
@@ -29,24 +29,45 @@ pub struct Answer {
     pub receipt: pb::QueryReceipt,
 }
 
+/// A text in SQL, or an approved query with values.
+#[derive(Debug, Clone, Default)]
+pub struct Question {
+    /// The text; empty for an approved query.
+    pub sql: String,
+    /// The name of the approved query, `participants/{participant}/datasets/{dataset}/templates/{template}`.
+    pub template: String,
+    /// Its values.
+    pub parameters: BTreeMap<String, String>,
+}
+
+impl Question {
+    /// A text.
+    pub fn sql(sql: impl Into<String>) -> Self {
+        Self { sql: sql.into(), ..Self::default() }
+    }
+}
+
 impl Client {
     /// Runs a query for one purpose, with these grants (UUIDs or names) or those that the hub chooses.
     pub async fn query(&self, sql: &str, purpose: &str, grants: &[String]) -> Result<Answer, Failure> {
-        self.query_with(sql, purpose, grants, &ProgressBar::hidden()).await
+        self.query_with(&Question::sql(sql), purpose, grants, &ProgressBar::hidden()).await
     }
 
-    /// The same, counting the bytes received on `progress`.
+    /// The same for a question of either kind, counting the bytes received on `progress`.
     pub(super) async fn query_with(
         &self,
-        sql: &str,
+        question: &Question,
         purpose: &str,
         grants: &[String],
         progress: &ProgressBar,
     ) -> Result<Answer, Failure> {
+        let Question { sql, template, parameters } = question.clone();
         let request = pb::ExecuteRequest {
-            sql: sql.to_owned(),
+            sql,
             purpose: purpose.to_owned(),
             grants: grants.iter().map(|grant| names::grant(grant)).collect::<Result<_, _>>()?,
+            template,
+            parameters,
         };
         let stream = self.queries().execute(request).await?.into_inner();
         assemble(stream.map_ok(|message| message.part), progress).await
@@ -74,14 +95,17 @@ impl Client {
     /// Says what a query would do, or why it would be refused.
     pub async fn explain(
         &self,
-        sql: &str,
+        question: &Question,
         purpose: &str,
         grants: &[String],
     ) -> Result<pb::ExplainQueryResponse, Failure> {
+        let Question { sql, template, parameters } = question.clone();
         let request = pb::ExplainQueryRequest {
-            sql: sql.to_owned(),
+            sql,
             purpose: purpose.to_owned(),
             grants: grants.iter().map(|grant| names::grant(grant)).collect::<Result<_, _>>()?,
+            template,
+            parameters,
         };
         Ok(self.queries().explain_query(request).await?.into_inner())
     }

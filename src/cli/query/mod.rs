@@ -1,12 +1,13 @@
 //! `odh query`: SQL across datasets, for one purpose.
 
 mod answer;
+mod template;
 
 use std::path::Path;
 
 use clap::Args as ClapArgs;
 
-pub use answer::Answer;
+pub use answer::{Answer, Question};
 
 use super::{
     Session,
@@ -23,10 +24,20 @@ use crate::grpc::pb;
                         --purpose scientific_research -o csv")]
 pub struct Args {
     /// One SELECT statement; a dataset is OWNER.DATASET. `-` reads it from standard input.
-    sql: String,
+    #[arg(required_unless_present_any = ["template", "templates"], conflicts_with_all = ["template", "templates"])]
+    sql: Option<String>,
     /// The purpose, a slug of `odh policy purposes`.
-    #[arg(short, long)]
+    #[arg(short, long, required_unless_present = "templates", default_value = "", hide_default_value = true)]
     purpose: String,
+    /// An approved query to run, OWNER.DATASET/NAME.
+    #[arg(long, value_name = "NAME")]
+    template: Option<String>,
+    /// A value of the approved query; can be repeated.
+    #[arg(long = "param", value_name = "NAME=VALUE", requires = "template")]
+    parameters: Vec<String>,
+    /// List the approved queries of a dataset, OWNER.DATASET, that you may run.
+    #[arg(long, value_name = "DATASET", conflicts_with = "template")]
+    templates: Option<String>,
     /// A grant to use, a UUID; can be repeated. By default the hub chooses.
     #[arg(long = "grant", value_name = "ID")]
     grants: Vec<String>,
@@ -37,14 +48,21 @@ pub struct Args {
 
 /// Runs `odh query`.
 pub async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
-    let sql = if args.sql == "-" { files::read_text(Path::new("-"))? } else { args.sql };
+    if let Some(dataset) = &args.templates {
+        return template::list(dataset, session).await;
+    }
+    let question = match (&args.template, args.sql.as_deref()) {
+        (Some(name), _) => template::question(name, &args.parameters)?,
+        (None, Some("-")) => Question::sql(files::read_text(Path::new("-"))?),
+        (None, sql) => Question::sql(sql.unwrap_or_default()),
+    };
     let client = session.client().await?;
     if args.explain {
-        let response = client.explain(&sql, &args.purpose, &args.grants).await?;
+        let response = client.explain(&question, &args.purpose, &args.grants).await?;
         return explained(&response, session.out);
     }
     let progress = upload::bytes_received(session.out);
-    let answer = client.query_with(&sql, &args.purpose, &args.grants, &progress).await;
+    let answer = client.query_with(&question, &args.purpose, &args.grants, &progress).await;
     progress.finish_and_clear();
     write(answer?, session.out)
 }

@@ -226,7 +226,7 @@ pub struct Privacy {
     pub epsilon: Epsilon,
     /// What all queries under one grant may spend together.
     pub budget: Epsilon,
-    /// What all queries of everybody may spend together on one snapshot of the dataset.
+    /// What all queries of everybody may spend together, whatever the snapshot.
     pub total: Epsilon,
     /// What one query may spend besides to release groups that are not listed in `groups`; absent releases only those.
     #[serde(default, skip_serializing_if = "Option::is_none")]

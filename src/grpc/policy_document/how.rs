@@ -129,16 +129,18 @@ fn template(template: pb::Template) -> Result<Template> {
 }
 
 fn templates_message(templates: BTreeMap<Name, Template>) -> pb::Templates {
-    let template = |template: Template| pb::Template {
+    let named = templates.into_iter().map(|(name, one)| (name.to_string(), template_message(one)));
+    pb::Templates { templates: named.collect() }
+}
+
+/// A template for the wire.
+pub(in crate::grpc) fn template_message(template: Template) -> pb::Template {
+    let parameters = template.parameters.into_iter();
+    pb::Template {
         sql: template.sql,
-        parameters: template
-            .parameters
-            .into_iter()
-            .map(|(name, data_type)| (name.to_string(), column_type::message(data_type)))
-            .collect(),
+        parameters: parameters.map(|(name, it)| (name.to_string(), column_type::message(it))).collect(),
         text: text_message(template.text),
-    };
-    pb::Templates { templates: templates.into_iter().map(|(name, one)| (name.to_string(), template(one))).collect() }
+    }
 }
 
 /// A filter of at most `depth` levels: the message could be nested more deeply than the hub looks.

@@ -11,7 +11,12 @@ use crate::{
     error::{Error, Reason, Result},
 };
 
-pub(super) use how::{limits_message, mask_message};
+pub(super) use how::{limits_message, mask_message, template_message};
+
+/// An interval for the wire.
+pub(super) fn interval_message(interval: crate::domain::Interval) -> i32 {
+    how::interval_message(interval)
+}
 
 /// Most rules of a policy, windows and duties of a rule, and members of a list.
 const MOST_RULES: usize = crate::policy::check::MAX_RULES;

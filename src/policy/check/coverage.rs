@@ -122,9 +122,13 @@ impl Terms {
             ("privacy", "differential privacy", privacy.is_some()),
             ("max_queries", "queries under one grant", max_queries.is_some()),
             ("rate", "queries in a span of time", !rate.is_empty()),
-            ("difference_check", "difference from earlier answers", *difference_check),
             ("templates", "only approved queries", templates.is_some()),
         ] {
+            if given {
+                self.enforced(format!("{path}.{field}"), term);
+            }
+        }
+        for (field, term, given) in [("difference_check", "difference from earlier answers", *difference_check)] {
             if given {
                 self.refused(format!("{path}.{field}"), term);
             }

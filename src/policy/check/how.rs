@@ -39,6 +39,7 @@ impl Checker<'_> {
         if let Some(filter) = &how.row_filter {
             self.row_filter(&format!("{path}.row_filter"), filter);
         }
+        self.limits(path, how);
     }
 
     fn mask(&mut self, path: &str, column: &Column, mask: &Mask) {
@@ -139,7 +140,7 @@ impl Checker<'_> {
 }
 
 /// Whether a literal can be read as the column's type, as the query engine will read it.
-fn literal_fits(value: &Value, data_type: ColumnType) -> bool {
+pub(super) fn literal_fits(value: &Value, data_type: ColumnType) -> bool {
     match (data_type, value) {
         (ColumnType::Boolean, Value::Bool(_))
         | (ColumnType::Int64 | ColumnType::Float64, Value::Int(_))

@@ -6,6 +6,7 @@
 
 mod coverage;
 mod how;
+mod limits;
 mod rule;
 #[cfg(test)]
 mod tests;

@@ -107,7 +107,8 @@ impl Checker<'_> {
         }
         let k = rule.how.aggregate_only.max(self.policy.floor.aggregate_only);
         let rows = rule.effective_actions().contains(&Action::Read);
-        if !rows && k.is_none() && rule.legal_basis != Some(LegalBasis::NotPersonal) {
+        let noise = rule.how.privacy.is_some() || self.policy.floor.privacy.is_some();
+        if !rows && k.is_none() && !noise && rule.legal_basis != Some(LegalBasis::NotPersonal) {
             self.error(
                 format!("{path}.how.aggregate_only"),
                 "a permit of aggregates states its smallest group",
@@ -115,6 +116,7 @@ impl Checker<'_> {
             );
         }
         self.download(path, rule);
+        self.limits_together(path, rule);
         self.masked_columns(path, rule);
         self.breadth(path, rule);
     }

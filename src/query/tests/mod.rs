@@ -3,6 +3,8 @@
 mod attacks;
 mod limits;
 mod policies;
+mod privacy;
 mod random;
 mod rules;
+mod sensitivity;
 mod support;

@@ -52,7 +52,7 @@ pub(super) fn column(name: &str, data_type: ColumnType, role: ColumnRole) -> Col
     Column { name: name.into(), data_type, nullable: true, role, description: String::new() }
 }
 
-fn write(path: &Path, columns: Vec<(&str, ArrayRef)>) {
+pub(super) fn write(path: &Path, columns: Vec<(&str, ArrayRef)>) {
     let batch =
         RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true))).unwrap();
     let layout = WriterProperties::builder().set_max_row_group_row_count(Some(20_000)).build();
@@ -153,7 +153,13 @@ pub(super) fn younger_than(age: i64) -> How {
     How { row_filter: Some(filter), ..How::default() }
 }
 
-fn governed(id: &str, dir: &Path, stored: Vec<Column>, key: Option<(&str, &str)>, rows: usize) -> GovernedDataset {
+pub(super) fn governed(
+    id: &str,
+    dir: &Path,
+    stored: Vec<Column>,
+    key: Option<(&str, &str)>,
+    rows: usize,
+) -> GovernedDataset {
     GovernedDataset {
         id: id.parse().unwrap(),
         object: dir.join(format!("{id}.parquet")),

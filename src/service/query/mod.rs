@@ -3,12 +3,14 @@
 //! The order is the promise: nothing is planned before the text is admitted, nothing runs before the DECISION
 //! entry is durable (P1), and a change of what the decision rests on cuts the stream (P2).
 
+pub(super) mod limits;
 mod prepare;
 mod record;
 mod resolve;
 mod run;
 mod slots;
 mod tables;
+mod template;
 
 use std::collections::BTreeSet;
 
@@ -19,15 +21,16 @@ pub use self::{
     run::{QueryRun, QuerySummary},
     slots::Slots,
     tables::VisibleTable,
+    template::ApprovedQuery,
 };
 use super::Services;
 use crate::{
-    audit::Committed,
+    audit::{Charged, Committed},
     domain::{Action, Caller, DatasetId, EntryDraft, EntryKind, GrantId, PurposeSlug, QueryId},
     error::{Error, Reason, Result},
     policy::{Act, Family, Permit},
     query::Planned,
-    store::request,
+    store::{privacy, request},
 };
 
 /// How often a decision is taken anew when what it rests on changed meanwhile.
@@ -96,8 +99,8 @@ impl Services {
         for _ in 0..ATTEMPTS {
             let (resolved, planned) = self.prepare(caller, ask).await?;
             match self.record_decision(&permit, caller, ask, id, &resolved, &planned).await {
-                Ok(decision) => {
-                    return QueryRun::start(self.clone(), caller.clone(), ask, id, resolved, planned, decision, slot)
+                Ok(release) => {
+                    return QueryRun::start(self.clone(), caller.clone(), ask, id, resolved, planned, release, slot)
                         .await;
                 }
                 Err(error) if error.reason() == Reason::QueryCut => {}
@@ -143,7 +146,9 @@ impl Services {
                 format_args!("le catalogue `{}` n'est pas la finalité de cette requête", other.escape_debug()),
             ));
         }
-        let resolved = self.resolve(caller, &admitted.tables, ask).await?;
+        let mut resolved = self.resolve(caller, &admitted.tables, ask).await?;
+        resolved.canonical = admitted.canonical()?;
+        resolved.approved = self.approved(&admitted, &resolved).await?;
         let planned = self.inner.engine.plan(admitted, resolved.governed.clone()).await?;
         let planned = if ask.download { self.inner.engine.whole(planned) } else { planned };
         Ok((resolved, planned))
@@ -158,8 +163,16 @@ impl Services {
         id: QueryId,
         resolved: &Resolved,
         planned: &Planned,
-    ) -> Result<Committed> {
-        let entries = record::decision(caller, ask, id, resolved, planned);
+    ) -> Result<Release> {
+        let loss = planned.privacy_loss().cloned();
+        let question = loss.as_ref().map(|_| resolved.question(caller, ask).to_string());
+        let kept = match &question {
+            Some(question) => privacy::kept_answer(&mut self.read().await?, question).await?,
+            None => None,
+        };
+        let entries = record::decision(caller, ask, id, resolved, planned, kept.as_ref().map(|kept| kept.query));
+        let charged = loss.clone().filter(|_| kept.is_none());
+        let (limits, purpose) = (resolved.limits.clone(), ask.purpose.clone());
         let fence = resolved.fence.clone();
         let now = self.now();
         let ((), committed) = self
@@ -168,12 +181,24 @@ impl Services {
                     if tx.revisions(&fence.topics).await? != fence.values {
                         return Err(Error::new(Reason::QueryCut));
                     }
+                    for limits in &limits {
+                        limits.reserve(tx, now).await?;
+                        if let Some(loss) = &charged {
+                            limits.charge(tx, loss, &purpose).await?;
+                        }
+                    }
                     request::start_query(tx, id, now).await?;
                     Ok(((), entries))
                 })
             })
             .await?;
-        Ok(committed)
+        Ok(match (kept, loss, question) {
+            (Some(kept), ..) => Release::Again(committed, kept.answer),
+            (None, Some(loss), Some(question)) => {
+                Release::Charged(Charged::with(committed, loss.dataset, loss.epsilon, loss.delta), question)
+            }
+            _ => Release::Plain(committed),
+        })
     }
 
     /// A refused query is a decision, too: the entry says which reason, the text stays a commitment.
@@ -198,6 +223,17 @@ impl Services {
         }
         self.change_by_hub(move |_| Box::pin(async move { Ok(((), vec![entry])) })).await.map(|_| ())
     }
+}
+
+/// What a recorded decision lets out.
+#[derive(Debug)]
+pub(super) enum Release {
+    /// What the plan yields.
+    Plain(Committed),
+    /// What the plan yields with noise, to be kept under this question.
+    Charged(Charged, String),
+    /// An answer that was bought before.
+    Again(Committed, Vec<u8>),
 }
 
 /// A failure names the query by which the operator finds its log lines.

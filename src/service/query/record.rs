@@ -12,17 +12,19 @@ use super::{
     resolve::{DatasetUse, Resolved},
 };
 use crate::{
-    domain::{Caller, EntryDraft, EntryKind, ParticipantId, QueryId},
+    domain::{Caller, DatasetId, EntryDraft, EntryKind, ParticipantId, QueryId},
     query::{Counters, Planned},
 };
 
-/// The entries of a permitted query; the first is the caller's, whose receipt is the query's.
+/// The entries of a permitted query; the first is the caller's, whose receipt is the query's. `again`: the query whose
+/// answer is given once more.
 pub(super) fn decision(
     caller: &Caller,
     ask: &QueryRequest,
     id: QueryId,
     resolved: &Resolved,
     planned: &Planned,
+    again: Option<QueryId>,
 ) -> Vec<EntryDraft> {
     let of = |uses: &[&DatasetUse]| {
         let facts: Vec<serde_json::Value> = uses.iter().map(|one| one.to_fact()).collect();
@@ -37,6 +39,24 @@ pub(super) fn decision(
             .secret("normalised_sql", planned.normalised());
         if let Some(k) = resolved.k() {
             entry = entry.fact("k", k.to_string());
+        }
+        let own = |dataset: &DatasetId| uses.iter().any(|one| one.dataset == *dataset);
+        let approved: Vec<String> = resolved
+            .approved
+            .iter()
+            .filter(|(dataset, _)| own(dataset))
+            .map(|(dataset, name)| format!("{dataset}/{name}"))
+            .collect();
+        if !approved.is_empty() {
+            entry = entry.fact("templates", approved);
+        }
+        if let Some(loss) = planned.privacy_loss().filter(|loss| own(&loss.dataset)) {
+            entry = match again {
+                // The same question as before: its answer is given again, and reveals nothing new.
+                Some(first) => entry.fact("epsilon", "0").fact("answer_of", first.to_string()),
+                None => entry.fact("epsilon", loss.epsilon.to_string()).fact("delta", loss.delta.to_string()),
+            };
+            entry = entry.fact("private_dataset", loss.dataset.to_string());
         }
         match uses {
             [one] => entry.about(&one.dataset),

@@ -7,7 +7,10 @@ use std::{
 
 use serde_json::json;
 
-use super::{QueryRequest, Services};
+use super::{
+    QueryRequest, Services,
+    limits::{Limits, question},
+};
 use crate::{
     domain::{
         Access, Action, Caller, Columns, Credential, Dataset, DatasetId, DatasetState, Digest, Duty, Filter, Grant,
@@ -65,7 +68,12 @@ pub(super) struct Fence {
 pub(super) struct Resolved {
     pub(super) governed: Vec<GovernedDataset>,
     pub(super) uses: Vec<DatasetUse>,
+    pub(super) limits: Vec<Limits>,
     pub(super) fence: Fence,
+    /// The query in the form that it shares with those that ask the same.
+    pub(super) canonical: String,
+    /// As which of its templates each dataset that has some approves the query.
+    pub(super) approved: BTreeMap<DatasetId, Name>,
 }
 
 /// The terms on which a dataset may be used.
@@ -91,6 +99,7 @@ impl Services {
         let values = tx.revisions(&topics).await?;
         let mut governed = Vec::with_capacity(tables.len());
         let mut uses = Vec::with_capacity(tables.len());
+        let mut limits = Vec::with_capacity(tables.len());
         for id in tables {
             let dataset = self.queryable(&mut tx, caller, id).await?;
             let terms = self.terms(&mut tx, caller, &dataset, ask).await?;
@@ -98,10 +107,12 @@ impl Services {
             let consents = Topic::Consents(id).key();
             one.consents = topics.iter().position(|topic| *topic == consents).and_then(|at| values.get(at)).copied();
             one.consents = one.consents.filter(|_| one.consent_filter);
+            limits.push(Limits::new(caller, &one, &table));
             governed.push(table);
             uses.push(one);
         }
-        Ok(Resolved { governed, uses, fence: Fence { topics, values } })
+        let fence = Fence { topics, values };
+        Ok(Resolved { governed, uses, limits, fence, canonical: String::new(), approved: BTreeMap::new() })
     }
 
     /// A dataset with data that the caller may see; anything else is a table that does not exist.
@@ -263,7 +274,7 @@ impl Services {
             None
         };
         let mut how = terms.how;
-        if terms.aggregate {
+        if terms.aggregate && how.privacy.is_none() {
             how.aggregate_only = Some(how.aggregate_only.unwrap_or(1).max(1));
         }
         let used = DatasetUse {
@@ -308,6 +319,11 @@ impl Resolved {
     /// The largest k of any dataset.
     pub(super) fn k(&self) -> Option<u32> {
         self.uses.iter().filter_map(|one| one.k).max()
+    }
+
+    /// The question that this query is.
+    pub(super) fn question(&self, caller: &Caller, ask: &QueryRequest) -> Digest {
+        question(caller, &ask.purpose, &self.canonical, &self.uses, &self.governed)
     }
 }
 

@@ -11,18 +11,20 @@ use std::{
 use futures::StreamExt as _;
 
 use super::{
-    QueryRequest, Services,
+    QueryRequest, Release, Services,
     record::{self, End},
     resolve::{DatasetUse, Fence, Resolved},
     slots::Slot,
 };
 use crate::{
-    audit::Committed,
-    domain::{Caller, EntryDraft, QueryId, Receipt},
+    domain::{Caller, DatasetId, EntryDraft, QueryId, Receipt, Timestamp},
     error::{Error, Reason, Result},
     policy::{Act, Domain, Family},
     query::{Answer, IpcEncoder, Planned, RecordBatch, SchemaRef},
-    store::request,
+    store::{
+        privacy::{self, KeptAnswer},
+        request,
+    },
 };
 
 /// How often an open stream looks whether what it rests on still holds (P2 allows one second).
@@ -59,6 +61,8 @@ pub struct QueryRun {
     ask: QueryRequest,
     fence: Fence,
     answer: Answer,
+    /// Under which question, about which dataset, an answer with noise is kept.
+    question: Option<(String, DatasetId)>,
     encoder: Option<IpcEncoder>,
     started: Instant,
     checked: Instant,
@@ -78,12 +82,21 @@ impl QueryRun {
         id: QueryId,
         resolved: Resolved,
         planned: Planned,
-        decision: Committed,
+        release: Release,
         slot: Slot,
     ) -> Result<Self> {
-        let receipt = decision.receipt().clone();
+        let engine = &services.inner.engine;
+        let (receipt, question, answer) = match release {
+            Release::Plain(decision) => (decision.receipt().clone(), None, engine.execute(planned, decision)),
+            Release::Again(decision, kept) => (decision.receipt().clone(), None, engine.again(&kept, decision)),
+            Release::Charged(charged, question) => {
+                let dataset = planned.privacy_loss().map(|loss| loss.dataset.clone());
+                let question = dataset.map(|dataset| (question, dataset));
+                (charged.receipt().clone(), question, engine.execute_charged(planned, charged))
+            }
+        };
         let started = Instant::now();
-        match services.inner.engine.execute(planned, decision) {
+        match answer {
             Ok(answer) => Ok(Self {
                 id,
                 uses: resolved.uses,
@@ -94,6 +107,7 @@ impl QueryRun {
                 ask: ask.clone(),
                 fence: resolved.fence,
                 answer,
+                question,
                 started,
                 checked: started,
                 rows: 0,
@@ -104,7 +118,7 @@ impl QueryRun {
             }),
             Err(error) => {
                 let end = End { how: error.reason().name(), rows: 0, bytes: 0 };
-                close(&services, id, record::outcome(&caller, &resolved.uses, id, end, None)).await?;
+                close(&services, id, record::outcome(&caller, &resolved.uses, id, end, None), None).await?;
                 Err(error)
             }
         }
@@ -230,11 +244,19 @@ impl QueryRun {
     async fn close(&mut self, end: &str) -> Result<Receipt> {
         self.closed = true;
         let entries = self.entries(end);
-        let closed = close(&self.services, self.id, entries.clone()).await;
+        let kept = self.kept();
+        let closed = close(&self.services, self.id, entries.clone(), kept.clone()).await;
         if closed.is_err() {
-            tokio::spawn(close_in_the_end(self.services.clone(), self.id, entries));
+            tokio::spawn(close_in_the_end(self.services.clone(), self.id, entries, kept));
         }
         closed
+    }
+
+    /// What is kept of an answer with noise: all of it or nothing.
+    fn kept(&self) -> Option<Kept> {
+        let (question, dataset) = self.question.clone()?;
+        let answer = KeptAnswer { query: self.id, answer: self.answer.to_be_kept()?.to_vec() };
+        Some(Kept { question, dataset, answer, at: self.services.now() })
     }
 
     fn entries(&self, end: &str) -> Vec<EntryDraft> {
@@ -247,7 +269,7 @@ impl Drop for QueryRun {
     fn drop(&mut self) {
         if !self.closed {
             let (services, id, entries) = (self.services.clone(), self.id, self.entries("cancelled"));
-            tokio::spawn(close_in_the_end(services, id, entries));
+            tokio::spawn(close_in_the_end(services, id, entries, self.kept()));
         }
     }
 }
@@ -256,13 +278,13 @@ impl Drop for QueryRun {
 pub(super) fn close_unreleased(services: &Services, caller: &Caller, uses: &[DatasetUse], id: QueryId) {
     let end = End { how: Reason::AuditUnavailable.name(), rows: 0, bytes: 0 };
     let outcome = record::outcome(caller, uses, id, end, None);
-    tokio::spawn(close_in_the_end(services.clone(), id, outcome));
+    tokio::spawn(close_in_the_end(services.clone(), id, outcome, None));
 }
 
 /// Records an outcome although the log may be away for a while. What stays open gets `unknown` at the next start.
-async fn close_in_the_end(services: Services, id: QueryId, entries: Vec<EntryDraft>) {
+async fn close_in_the_end(services: Services, id: QueryId, entries: Vec<EntryDraft>, kept: Option<Kept>) {
     for attempt in 0..OUTCOME_ATTEMPTS {
-        match close(&services, id, entries.clone()).await {
+        match close(&services, id, entries.clone(), kept.clone()).await {
             Ok(_) => return,
             Err(error) if error.reason() == Reason::StateConflict => return,
             Err(error) => tracing::warn!(query = %id, attempt, %error, "the outcome of a query is not recorded yet"),
@@ -271,7 +293,16 @@ async fn close_in_the_end(services: Services, id: QueryId, entries: Vec<EntryDra
     }
 }
 
-async fn close(services: &Services, id: QueryId, entries: Vec<EntryDraft>) -> Result<Receipt> {
+/// An answer with noise, for the next time that its question is asked.
+#[derive(Debug, Clone)]
+struct Kept {
+    question: String,
+    dataset: DatasetId,
+    answer: KeptAnswer,
+    at: Timestamp,
+}
+
+async fn close(services: &Services, id: QueryId, entries: Vec<EntryDraft>, kept: Option<Kept>) -> Result<Receipt> {
     let ((), committed) = services
         .change_by_hub(move |tx| {
             Box::pin(async move {
@@ -282,6 +313,9 @@ async fn close(services: &Services, id: QueryId, entries: Vec<EntryDraft>) -> Re
                         .with("object", format_args!("query {id}"))
                         .with("state", "ended")
                         .with("wanted", "running"));
+                }
+                if let Some(Kept { question, dataset, answer, at }) = &kept {
+                    privacy::keep_answer(tx, question, dataset, answer, *at).await?;
                 }
                 Ok(((), entries))
             })

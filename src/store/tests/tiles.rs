@@ -76,14 +76,17 @@ async fn p4_a_tile_or_head_that_was_edited_is_not_signed_for() {
     for sql in ["DELETE FROM tile", "UPDATE tile SET hashes = zeroblob(8192)"] {
         assert!(sqlx::query(sql).execute(tx.conn()).await.is_err(), "{sql}");
     }
-    store(dir.path(), &signer).await.unwrap().close().await;
+    drop(tx);
+    first.close().await;
+    let second = store(dir.path(), &signer).await.unwrap();
+    let mut tx = second.read().await.unwrap();
     for sql in ["DROP TRIGGER tile_only_grows", "UPDATE tile SET hashes = zeroblob(64) WHERE level = 1"] {
         sqlx::query(sql).execute(tx.conn()).await.unwrap();
     }
+    drop(tx);
+    second.close().await;
     let refused = store(dir.path(), &signer).await.unwrap_err();
     assert!(refused.message_en().contains("its entries and its head disagree"), "{refused}");
-    drop(tx);
-    first.close().await;
 }
 
 /// Writes 330 MB: `cargo test --lib ten_million -- --ignored --nocapture`.

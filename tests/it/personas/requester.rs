@@ -43,7 +43,8 @@ impl Requester {
 
     /// What a query would do.
     pub(crate) async fn explain(&self, purpose: &str, sql: &str) -> Result<pb::ExplainQueryResponse, Status> {
-        let request = pb::ExplainQueryRequest { sql: sql.to_owned(), purpose: purpose.to_owned(), grants: Vec::new() };
+        let request =
+            pb::ExplainQueryRequest { sql: sql.to_owned(), purpose: purpose.to_owned(), ..Default::default() };
         self.client.queries().explain_query(request).await.map(Response::into_inner)
     }
 }
@@ -54,7 +55,7 @@ pub(crate) async fn ask(persona: &Persona, purpose: &str, sql: &str) -> Result<A
 }
 
 fn execute(purpose: &str, sql: &str) -> pb::ExecuteRequest {
-    pb::ExecuteRequest { sql: sql.to_owned(), purpose: purpose.to_owned(), grants: Vec::new() }
+    pb::ExecuteRequest { sql: sql.to_owned(), purpose: purpose.to_owned(), ..Default::default() }
 }
 
 /// The resource name of `owner.name`.

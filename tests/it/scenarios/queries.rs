@@ -122,6 +122,7 @@ async fn a_grant_can_be_named(hub: &mut Hub) {
             sql: "select count(*) from chu.stays".to_owned(),
             purpose: RESEARCH.to_owned(),
             grants: vec![grant.to_owned()],
+            ..Default::default()
         };
         crate::personas::receive(requester.client.queries().execute(request).await?.into_inner()).await
     };

@@ -184,14 +184,21 @@ const MATRIX: &[Row] = matrix! {
     }
     "QueryService" queries {
         "Execute" execute for &[REQUESTER], |_me| pb::ExecuteRequest {
-            sql: "select count(*) from chu.communes".to_owned(), purpose: RESEARCH.to_owned(), grants: Vec::new(),
+            sql: "select count(*) from chu.communes".to_owned(), purpose: RESEARCH.to_owned(),
+            ..Default::default()
         };
         "Download" download for &[REQUESTER], |_me| pb::DownloadRequest {
             dataset: "participants/chu/datasets/communes".to_owned(), purpose: RESEARCH.to_owned(), ..Default::default()
         };
         "ExplainQuery" explain_query for &[REQUESTER], |_me| pb::ExplainQueryRequest {
-            sql: "select count(*) from chu.communes".to_owned(), purpose: RESEARCH.to_owned(), grants: Vec::new(),
+            sql: "select count(*) from chu.communes".to_owned(), purpose: RESEARCH.to_owned(),
+            ..Default::default()
         };
+    }
+    "PrivacyService" privacy {
+        "GetPrivacyBudget" get_privacy_budget for &[ADMIN, STEWARD, REQUESTER, AUDITOR],
+            |me| pb::GetPrivacyBudgetRequest { dataset: own(me) };
+        "ListTemplates" list_templates for EVERYONE, |_me| pb::ListTemplatesRequest { dataset: STAYS.to_owned() };
     }
     "AuditService" audit {
         "GetCheckpoint" get_checkpoint for EVERYONE, |_me| pb::GetCheckpointRequest {};
@@ -206,7 +213,7 @@ const MATRIX: &[Row] = matrix! {
 };
 
 /// Calls that the matrix leaves out: without identity, or about an object that only a scenario can make.
-const ELSEWHERE: [&str; 13] = [
+const ELSEWHERE: [&str; 14] = [
     "AuditService/Erase",
     "ParticipantService/GetHub",
     "ParticipantService/RegisterParticipant",
@@ -220,6 +227,7 @@ const ELSEWHERE: [&str; 13] = [
     "AccessService/GetGrant",
     "AccessService/ExportGrant",
     "AccessService/RevokeGrant",
+    "PrivacyService/GetGrantUse",
 ];
 
 const STAYS: &str = "participants/chu/datasets/stays";

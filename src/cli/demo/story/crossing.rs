@@ -8,6 +8,7 @@ use crate::{
             stage::{Stage, expect, surprise, thousands},
         },
         failure::Failure,
+        query::Question,
     },
     grpc::pb,
 };
@@ -54,7 +55,7 @@ pub(super) async fn cross(stage: &mut Stage<'_>, cast: &Cast) -> Result<Seen, Fa
 /// What would apply, before anything is read.
 async fn terms(stage: &mut Stage<'_>, labo: &Persona) -> Result<(), Failure> {
     use pb::explain_query_response::Result as Explained;
-    let explained = labo.client.explain(BY_DEPARTEMENT, PURPOSE, &[]).await?.result;
+    let explained = labo.client.explain(&Question::sql(BY_DEPARTEMENT), PURPOSE, &[]).await?.result;
     let Some(Explained::Explanation(explanation)) = explained else {
         return Err(surprise(format_args!("expected an explanation, not {explained:?}")));
     };
