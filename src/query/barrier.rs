@@ -28,8 +28,13 @@ use datafusion::{
 };
 
 use super::{
-    bounded::Bounded, failure::failed, functions, privacy::PrivateAggregateExec, scan::GovernedScanExec,
-    suppress::KSuppressExec, total::Total,
+    bounded::Bounded,
+    failure::failed,
+    functions,
+    privacy::{PrivateAggregateExec, Quantise},
+    scan::GovernedScanExec,
+    suppress::KSuppressExec,
+    total::Total,
 };
 use crate::error::Result;
 
@@ -139,7 +144,10 @@ fn has_unknown_function(expr: &Arc<dyn PhysicalExpr>) -> bool {
     let walked = expr.apply(|expr| {
         if let Some(call) = (expr.as_ref() as &dyn Any).downcast_ref::<ScalarFunctionExpr>() {
             let function = call.fun().inner();
-            unknown |= !functions::is_scalar(call.name()) && !function.is::<Total>() && !function.is::<Bounded>();
+            unknown |= !functions::is_scalar(call.name())
+                && !function.is::<Total>()
+                && !function.is::<Bounded>()
+                && !function.is::<Quantise>();
         }
         Ok(TreeNodeRecursion::Continue)
     });

@@ -7,6 +7,40 @@
 /// Patterns in English and French; the number and order of `{}` is the same in both.
 const PATTERNS: &[(&str, &str)] = &[
     (
+        "a dataset of this query answers with differential privacy: {}",
+        "un jeu de données de cette requête répond avec confidentialité différentielle : {}",
+    ),
+    (
+        "it is not joined with another dataset that is for aggregates only",
+        "il ne se joint pas à un autre jeu de données agrégé",
+    ),
+    (
+        "it is read once in a query, and no other such dataset with it",
+        "il se lit une fois par requête, et sans autre jeu de données de cette sorte",
+    ),
+    ("ROLLUP, CUBE and GROUPING SETS are not accepted", "ROLLUP, CUBE et GROUPING SETS ne sont pas acceptés"),
+    (
+        "only columns whose values the policy lists are grouped by: [{}]",
+        "on ne groupe que par les colonnes dont la politique liste les valeurs : [{}]",
+    ),
+    ("count(DISTINCT ..) takes the subject key", "count(DISTINCT ..) prend la clé de personne"),
+    ("only count, sum and avg are accepted", "seuls count, sum et avg sont acceptés"),
+    (
+        "sum and avg take a measure with declared bounds: [{}]",
+        "sum et avg prennent une mesure dont les bornes sont déclarées : [{}]",
+    ),
+    (
+        "the sum could overflow: its bounds times the rows of one subject are too large",
+        "la somme pourrait déborder : ses bornes fois les lignes d'une personne sont trop grandes",
+    ),
+    ("it has more than {} listed groups", "il liste plus de {} groupes"),
+    ("the template is not usable: {}", "le modèle n'est pas utilisable : {}"),
+    ("texts are written in single quotes, without prefix", "les textes s'écrivent entre apostrophes, sans préfixe"),
+    ("`{}` is not among its parameters", "`{}` n'est pas parmi ses paramètres"),
+    ("it does not use its parameter `{}`", "il n'utilise pas son paramètre `{}`"),
+    ("it has a place without a type", "il a une place sans type"),
+    ("it cannot be read", "il n'est pas lisible"),
+    (
         "a dataset of this query is for aggregates only: {}",
         "un jeu de données de cette requête ne donne que des agrégats : {}",
     ),
@@ -217,7 +251,9 @@ mod tests {
             text.split("\\\n").enumerate().map(|(at, part)| if at == 0 { part } else { part.trim_start() }).collect();
         let text = text.concat();
         let mut unknown = Vec::new();
-        for call in ["reject(", "refuse(", "aggregates_only(", "too_complex(", "placeholder("] {
+        for call in
+            ["reject(", "refuse(", "aggregates_only(", "too_complex(", "placeholder(", "not_private(", "unusable("]
+        {
             for (at, _) in text.match_indices(call) {
                 let rest: String = text[at + call.len()..].chars().take(400).collect();
                 let rest = rest.split(";\n").next().unwrap_or_default();

@@ -90,18 +90,18 @@ fn check(template: &Template) -> Result<Admitted> {
     let mut unused: Vec<&Name> = template.parameters.keys().collect();
     for token in tokens(&template.sql)? {
         if matches!(&token, Token::Word(word) if word.value.contains('"')) || is_odd_text(&token) {
-            return Err(refuse("texts are written in single quotes, without prefix"));
+            return Err(unusable("texts are written in single quotes, without prefix"));
         }
         if let Token::Placeholder(place) = &token {
             let name = declared(template, place)
-                .ok_or_else(|| refuse(format_args!("`{}` is not among its parameters", place.escape_debug())))?
+                .ok_or_else(|| unusable(format_args!("`{}` is not among its parameters", place.escape_debug())))?
                 .0;
             unused.retain(|other| *other != name);
         }
     }
     match unused.first() {
         None => Ok(admitted),
-        Some(name) => Err(refuse(format_args!("it does not use its parameter `{name}`"))),
+        Some(name) => Err(unusable(format_args!("it does not use its parameter `{name}`"))),
     }
 }
 
@@ -119,7 +119,7 @@ fn bind(template: &Template, values: &BTreeMap<Name, String>) -> Result<String> 
     for token in tokens(&template.sql)? {
         match &token {
             Token::Placeholder(place) => {
-                text.push_str(literals.get(place).ok_or_else(|| refuse("it has a place without a type"))?);
+                text.push_str(literals.get(place).ok_or_else(|| unusable("it has a place without a type"))?);
             }
             Token::SingleQuotedString(it) => text.push_str(&quoted(it)),
             other => text.push_str(&other.to_string()),
@@ -163,7 +163,7 @@ fn declared<'a>(template: &'a Template, place: &str) -> Option<(&'a Name, Column
 
 /// The tokens of a text without its layout, comments and last semicolon.
 fn tokens(sql: &str) -> Result<Vec<Token>> {
-    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize().map_err(|_| refuse("it cannot be read"))?;
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize().map_err(|_| unusable("it cannot be read"))?;
     let mut tokens: Vec<_> = tokens.into_iter().filter(|token| !matches!(token, Token::Whitespace(_))).collect();
     while tokens.last() == Some(&Token::SemiColon) {
         tokens.pop();
@@ -279,7 +279,7 @@ fn number_at(tokens: &[Token], fits: impl Fn(&str) -> bool) -> Option<usize> {
     }
 }
 
-fn refuse(detail: impl std::fmt::Display) -> Error {
+fn unusable(detail: impl std::fmt::Display) -> Error {
     reject("template", format_args!("the template is not usable: {detail}"))
 }
 

@@ -12,7 +12,7 @@ use arrow::{
 };
 use datafusion::common::ScalarValue;
 
-use super::{PrivacyLoss, noise::Scale, quantise::Quantiser, refuse, threshold::threshold};
+use super::{PrivacyLoss, noise::Scale, not_private, quantise::Quantiser, threshold::threshold};
 use crate::{
     domain::{Column, DatasetId, Delta, Privacy},
     error::Result,
@@ -153,7 +153,7 @@ impl Mechanism {
         };
         let shares: Vec<_> = tallies.iter().map(share).collect();
         if shares.iter().any(|(least, most)| *least <= -MAX_SHARE || *most >= MAX_SHARE) {
-            return Err(refuse("the sum could overflow: its bounds times the rows of one subject are too large"));
+            return Err(not_private("the sum could overflow: its bounds times the rows of one subject are too large"));
         }
         let found = groups == Groups::Found;
         let counted = found || declared.k.is_some() || outputs.contains(&Output::Subjects);
@@ -214,7 +214,7 @@ impl Mechanism {
 pub(super) fn combinations(dimensions: &[Vec<ScalarValue>]) -> Result<Vec<Vec<ScalarValue>>> {
     let number = dimensions.iter().try_fold(1_usize, |product, values| product.checked_mul(values.len()));
     if number.is_none_or(|number| number > MAX_LISTED) {
-        return Err(refuse(format_args!("it has more than {MAX_LISTED} listed groups")));
+        return Err(not_private(format_args!("it has more than {MAX_LISTED} listed groups")));
     }
     let mut all = vec![Vec::new()];
     for values in dimensions {

@@ -24,6 +24,7 @@ mod events;
 pub(super) use self::{
     mechanism::Declared,
     noise::{NoiseSource, SystemNoise},
+    quantise::Quantise,
     release::{PrivateAggregate, PrivateAggregateExec},
     rewrite::privatise,
 };
@@ -54,6 +55,6 @@ pub(super) fn bounds_fit(bounds: Bounds, column: &Column) -> bool {
 }
 
 /// The refusal of what differential privacy does not allow.
-fn refuse(detail: impl std::fmt::Display) -> Error {
+fn not_private(detail: impl std::fmt::Display) -> Error {
     reject("privacy", format_args!("a dataset of this query answers with differential privacy: {detail}"))
 }

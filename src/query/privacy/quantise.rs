@@ -80,7 +80,7 @@ impl Quantiser {
 
 /// The function that quantises a column, less `minus`. A value that is missing or no number stays missing.
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub(super) struct Quantise {
+pub(in crate::query) struct Quantise {
     quantiser: Quantiser,
     minus: i64,
     signature: Signature,

@@ -24,8 +24,8 @@ use datafusion::{
 use super::{
     Declared, PrivacyLoss,
     mechanism::{Groups, Mechanism, Output, Tally, combinations},
+    not_private,
     quantise::{Quantise, Quantiser},
-    refuse,
     release::PrivateAggregate,
 };
 use crate::{
@@ -39,8 +39,8 @@ pub(in crate::query) fn privatise(plan: LogicalPlan) -> Result<(LogicalPlan, Opt
     match (private, others) {
         (0, _) => return Ok((plan, None)),
         (1, 0) => {}
-        (1, _) => return Err(refuse("it is not joined with another dataset that is for aggregates only")),
-        _ => return Err(refuse("it is read once in a query, and no other such dataset with it")),
+        (1, _) => return Err(not_private("it is not joined with another dataset that is for aggregates only")),
+        _ => return Err(not_private("it is read once in a query, and no other such dataset with it")),
     }
     let mut loss = None;
     let mut problem = None;
@@ -159,7 +159,7 @@ impl Planner<'_> {
         let mut listed = Vec::new();
         for expr in exprs {
             if matches!(expr, Expr::GroupingSet(_)) {
-                return Err(refuse("ROLLUP, CUBE and GROUPING SETS are not accepted"));
+                return Err(not_private("ROLLUP, CUBE and GROUPING SETS are not accepted"));
             }
             let values = match expr.clone().unalias() {
                 Expr::Column(column) => match self.origin(&column) {
@@ -177,7 +177,10 @@ impl Planner<'_> {
             return Ok(Groups::Found);
         }
         let names: Vec<_> = self.declared.privacy.groups.keys().map(String::as_str).collect();
-        Err(refuse(format_args!("only columns whose values the policy lists are grouped by: [{}]", names.join(", "))))
+        Err(not_private(format_args!(
+            "only columns whose values the policy lists are grouped by: [{}]",
+            names.join(", ")
+        )))
     }
 
     fn output(&mut self, expr: &Expr) -> Result<Output> {
@@ -191,7 +194,7 @@ impl Planner<'_> {
                 if self.is_subject(column) {
                     return Ok(Output::Subjects);
                 }
-                Err(refuse("count(DISTINCT ..) takes the subject key"))
+                Err(not_private("count(DISTINCT ..) takes the subject key"))
             }
             ("count", Expr::Literal(value, _), false) if !value.is_null() => {
                 Ok(Output::Count(self.tally(Tally::Count, None)))
@@ -214,7 +217,7 @@ impl Planner<'_> {
                 let sum = self.tally(bounds, Some(value));
                 Ok(Output::Average(sum, self.tally(Tally::Count, Some(value)), quantiser))
             }
-            _ => Err(refuse("only count, sum and avg are accepted")),
+            _ => Err(not_private("only count, sum and avg are accepted")),
         }
     }
 
@@ -247,7 +250,7 @@ impl Planner<'_> {
         };
         found.ok_or_else(|| {
             let names: Vec<_> = self.declared.privacy.bounds.keys().map(String::as_str).collect();
-            refuse(format_args!("sum and avg take a measure with declared bounds: [{}]", names.join(", ")))
+            not_private(format_args!("sum and avg take a measure with declared bounds: [{}]", names.join(", ")))
         })
     }
 

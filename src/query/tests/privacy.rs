@@ -171,7 +171,7 @@ async fn what_no_sensitivity_accounts_for_is_refused() {
         ("SELECT sum(cost * 2) FROM chu.health", "plain column"),
         ("SELECT count(*) FILTER (WHERE age > 3) FROM chu.health", "FILTER"),
         ("SELECT commune, count(*) FROM chu.health GROUP BY CUBE(commune)", "CUBE"),
-        ("SELECT count(*) FROM chu.health a JOIN chu.health b ON a.subject_id = b.subject_id", "read once"),
+        ("SELECT count(*) FROM chu.health a JOIN chu.health b ON a.subject_id = b.subject_id", "joined with itself"),
         ("SELECT count(*) FROM chu.health UNION ALL SELECT count(*) FROM chu.health", "read once"),
         ("SELECT count(*) FROM (SELECT DISTINCT commune FROM chu.health)", "aggregate"),
     ] {
