@@ -46,7 +46,7 @@ async fn noisy_figures_are_near_the_truth_and_only_listed_groups_appear(hub: &mu
         ("select commune from chu.stays", "aggregates"),
         ("select sum(age) from chu.stays", "measure"),
         ("select count(distinct commune) from chu.stays", "subject key"),
-        ("select count(*) from chu.stays a join chu.stays b on a.pid = b.pid", "read once"),
+        ("select count(*) from chu.stays a join chu.stays b on a.pid = b.pid", "joined with itself"),
         ("select count(*) from chu.stays union all select count(*) from chu.stays", "read once"),
         ("select max(cost) from chu.stays", "count, sum and avg"),
     ] {
