@@ -112,7 +112,7 @@ pub(super) struct Asked {
     pub(super) how: How,
 }
 
-/// Reads what [`write`] writes.
+/// Reads what [`write()`] writes.
 pub(super) fn read(list: Option<&Node<'_>>, effect: Effect, vocabulary: &Vocabulary) -> Result<Asked> {
     let Some(list) = list else { return Ok(Asked::default()) };
     let mut asked = Asked::default();

@@ -31,7 +31,7 @@ pub(super) fn write(duty: &Duty) -> Json {
     }
 }
 
-/// Reads what [`write`] writes.
+/// Reads what [`write()`] writes.
 pub(super) fn read(node: &Node<'_>) -> Result<Duty> {
     let mut fields = node.fields()?;
     let action = fields.need("action")?;

@@ -95,7 +95,7 @@ pub(super) fn write(how: &How) -> Result<Vec<Json>> {
     Ok(out)
 }
 
-/// Reads one constraint of those that [`write`] writes. The caller sees to it that none but a mask comes twice.
+/// Reads one constraint of those that [`write()`] writes. The caller sees to it that none but a mask comes twice.
 pub(super) fn read(atom: &Atom<'_>, how: &mut How) -> Result<()> {
     let Atom { left, name, operator, right } = atom;
     let at_most = || {
