@@ -283,7 +283,7 @@ public final class JdbcClient {
             }
             String[][] texts = {
                 {"is not covered by your grants", "PURPOSE_NOT_PERMITTED"},
-                {"ask for access first", "GRANT_REQUIRED"},
+                {"no active grant covers", "GRANT_REQUIRED"},
                 {"the query was rejected", "QUERY_REJECTED"},
                 {"a valid identity is required", "UNAUTHENTICATED"},
             };

@@ -76,7 +76,7 @@ def refusal(work):
 # What the texts of the reasons say.
 SAYS = {
     "PURPOSE_NOT_PERMITTED": "is not covered by your grants",
-    "GRANT_REQUIRED": "ask for access first",
+    "GRANT_REQUIRED": "no active grant covers",
     "QUERY_REJECTED": "the query was rejected",
 }
 
