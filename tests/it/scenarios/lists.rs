@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use base64::Engine as _;
 use odh::grpc::pb;
 use tonic::{Code, Status};
 
@@ -83,7 +84,8 @@ async fn a_page_token_belongs_to_its_caller_and_its_request(hub: &mut Hub) {
 async fn a_page_token_that_was_changed_is_refused(hub: &mut Hub) {
     let world = catalog(hub).await;
     let token = page(&world.steward, of_three("")).await.unwrap().next_page_token;
-    assert!(!token.contains("chu") && !token.contains("n2"), "it shows what it holds: {token}");
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(&token).unwrap();
+    assert!(!bytes.windows(3).any(|three| three == b"chu"), "it shows what it holds: {token}");
     for at in (0..token.len()).step_by(5) {
         let mut changed = token.clone().into_bytes();
         changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
