@@ -195,7 +195,7 @@ impl Search<'_> {
     /// The next page; of a filtered search the first one that is not empty, as far as it goes.
     async fn page(&self, query: &str, mut page: PageRequest) -> Result<(Vec<Dataset>, Option<String>)> {
         for _ in 0..MOST_PAGES {
-            let found = self.services.datasets(self.caller, query, self.owner.clone(), &page).await?.page;
+            let found = self.services.datasets(self.caller, query, self.owner.clone(), &page).await?;
             let mut items = found.items;
             items.retain(|dataset| self.filter.admits(|field, value| has(dataset, field, value)));
             if !items.is_empty() || found.next.is_none() {

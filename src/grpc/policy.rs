@@ -11,7 +11,9 @@ use super::{
     policy_document as document, policy_foresight as foresight, status,
 };
 use crate::{
-    domain::{Clause, How, LegalBasis, Permit, Policy, PolicyState, PolicyVersion, Purpose, RuleOutcome, RuleTrace},
+    domain::{
+        Clause, Digest, How, LegalBasis, Permit, Policy, PolicyState, PolicyVersion, Purpose, RuleOutcome, RuleTrace,
+    },
     error::{Error, Result},
     policy::{Coverage, Covered, Finding, Severity, explain, odrl},
     service::{Explanation, UseQuestion, etag},
@@ -44,7 +46,7 @@ impl PolicyService for Api {
         let (call, asked) = Call::split(request)?;
         let run = async {
             let (dataset, version) = names::policy("name", &asked.name)?;
-            let found = call.services().policy(call.caller()?, &dataset, Some(version)).await?;
+            let found = call.services().shown_policy(call.caller()?, &dataset, Some(version)).await?;
             let coverage = crate::policy::check::coverage(&found.policy).iter().map(coverage_message).collect();
             Ok(pb::GetPolicyResponse { policy_version: Some(version_message(found)), coverage })
         };
@@ -251,11 +253,14 @@ fn canonical(policy: &Policy) -> String {
 }
 
 fn version_message(version: PolicyVersion) -> pb::PolicyVersion {
+    let canonical_json = canonical(&version.policy);
+    let partial = Digest::of(canonical_json.as_bytes()) != version.digest;
     pb::PolicyVersion {
         name: names::policy_name(&version.policy.dataset, version.version),
         version: version.version,
         digest: version.digest.to_string(),
-        canonical_json: canonical(&version.policy),
+        canonical_json: if partial { String::new() } else { canonical_json },
+        partial,
         state: state_message(version.state),
         create_time: Some(convert::timestamp(version.created_at)),
         publish_time: version.published_at.map(convert::timestamp),

@@ -60,15 +60,6 @@ pub struct DatasetChange {
     pub keywords: Option<Vec<String>>,
 }
 
-/// A page of the catalog.
-#[derive(Debug, Clone)]
-pub struct CatalogPage {
-    /// The datasets.
-    pub page: Page<Dataset>,
-    /// Why there are none.
-    pub empty_reason: Option<&'static str>,
-}
-
 impl Services {
     /// Registers a dataset of the caller's participant; it stays a draft until it has data and a policy.
     pub async fn create_dataset(&self, caller: &Caller, new: NewDataset) -> Result<(Dataset, Committed)> {
@@ -120,7 +111,7 @@ impl Services {
         query: &str,
         owner: Option<ParticipantId>,
         page: &PageRequest,
-    ) -> Result<CatalogPage> {
+    ) -> Result<Page<Dataset>> {
         let permit = self.authorise(caller, &caller.participant, Family::Dataset, Act::Discover).await?;
         let words: Vec<String> = query.split_whitespace().map(str::to_owned).collect();
         if words.len() > 20 || query.len() > 1_000 {
@@ -128,22 +119,14 @@ impl Services {
         }
         let filter = dataset::Filter { words, owner, viewer: Some(caller.participant.clone()) };
         let found = dataset::list(&mut self.read_as(&permit).await?, &filter, page).await?;
-        let next = found.next.clone();
-        let mut items = Vec::with_capacity(found.items.len());
-        for candidate in found.items {
+        let Page { items: candidates, next } = found;
+        let mut items = Vec::with_capacity(candidates.len());
+        for candidate in candidates {
             if self.may_see(caller, &candidate).await? {
                 items.push(candidate);
             }
         }
-        let empty_reason = match (items.is_empty() && next.is_none(), filter.words.is_empty(), &filter.owner) {
-            (false, ..) => None,
-            (true, true, None) => Some("the catalog has no published dataset yet"),
-            (true, true, Some(_)) => Some("this participant has no published dataset that you may see"),
-            (true, false, _) => {
-                Some("no dataset that you may see has all of these words in its title, description or keywords")
-            }
-        };
-        Ok(CatalogPage { page: Page { items, next }, empty_reason })
+        Ok(Page { items, next })
     }
 
     /// Owners see their own. Of others, published datasets unless the policy rules discovery otherwise or is at fault.

@@ -34,21 +34,27 @@ impl Services {
     /// Tells the difference of two policies of one dataset that the caller may see.
     pub async fn compare_policies(&self, caller: &Caller, old: PolicyChoice, new: PolicyChoice) -> Result<Comparison> {
         let _permit = self.authorise(caller, &caller.participant, Family::Policy, Act::Read).await?;
-        let (old, new) = (self.chosen(caller, old).await?, self.chosen(caller, new).await?);
+        let ((old, old_digest), (new, new_digest)) = (self.chosen(caller, old).await?, self.chosen(caller, new).await?);
         if old.dataset != new.dataset {
             return Err(Error::invalid("new", "the two policies are not about the same dataset"));
         }
         let dataset = self.dataset(caller, &new.dataset).await?;
         let columns = dataset.snapshot.as_ref().map(|snapshot| snapshot.columns.as_slice());
         let differences = diff(&old, &new, columns, &self.inner.vocabulary);
-        Ok(Comparison { old: old.digest(), new: new.digest(), differences })
+        Ok(Comparison { old: old_digest, new: new_digest, differences })
     }
 
-    /// The policy that is meant.
-    pub(super) async fn chosen(&self, caller: &Caller, choice: PolicyChoice) -> Result<Policy> {
+    /// The policy that is meant, as it is shown to the caller, and the digest of the whole.
+    pub(super) async fn chosen(&self, caller: &Caller, choice: PolicyChoice) -> Result<(Policy, Digest)> {
         match choice {
-            PolicyChoice::Version(id, version) => Ok(self.policy(caller, &id, version).await?.policy),
-            PolicyChoice::Document(policy) => Ok(*policy),
+            PolicyChoice::Version(id, version) => {
+                let shown = self.shown_policy(caller, &id, version).await?;
+                Ok((shown.policy, shown.digest))
+            }
+            PolicyChoice::Document(policy) => {
+                let digest = policy.digest();
+                Ok((*policy, digest))
+            }
         }
     }
 

@@ -50,7 +50,7 @@ impl Services {
         let permit = self.authorise(caller, &caller.participant, Family::Policy, Act::Read).await?;
         let id = &question.dataset;
         let not_found = || Error::not_found(format_args!("dataset `{id}`"));
-        let audits = self.authorise_in(caller, Domain::Hub, Family::Audit, Act::ReadAll).await.is_ok();
+        let audits = self.audits_all(caller).await;
         let whole = audits || id.owner == caller.participant;
         let mut tx = self.read_as(&permit).await?;
         let dataset = if audits {
@@ -93,6 +93,11 @@ impl Services {
         let decision = judge.decide(&asked)?;
         let unlocks = if decision.permit.is_some() { Vec::new() } else { judge.unlocks(&asked) };
         Ok(Explanation { version, decision, participant: who.participant, whole, unlocks })
+    }
+
+    /// Whether the caller may read everything that the log says of anybody.
+    pub(super) async fn audits_all(&self, caller: &Caller) -> bool {
+        self.authorise_in(caller, Domain::Hub, Family::Audit, Act::ReadAll).await.is_ok()
     }
 
     /// The refusal of a use that a version denies, with what would unlock it.

@@ -36,7 +36,7 @@ use std::{
 pub use self::{
     access::{Approval, GrantedAccess, NewAccessRequest},
     audit::{EntryFilter, ExportHead, Inclusion},
-    catalog::{CatalogPage, DatasetChange, NewDataset, Upload},
+    catalog::{DatasetChange, NewDataset, Upload},
     compare::{Comparison, PolicyChoice},
     consent::ConsentImport,
     denial::{Denied, Strangers},

@@ -14,15 +14,22 @@ use crate::{
 };
 
 impl Services {
-    /// A version of a policy as a document of the profile. `POLICY_INVALID` if ODRL has no words for it.
+    /// A version of a policy as a document of the profile, which names its digest; refused where the caller does not
+    /// see the whole. `POLICY_INVALID` if ODRL has no words for it.
     pub async fn policy_as_odrl(&self, caller: &Caller, id: &DatasetId, version: i64) -> Result<Json> {
-        let found = self.policy(caller, id, Some(version)).await?;
+        let found = self.shown_policy(caller, id, Some(version)).await?;
+        if found.policy.digest() != found.digest {
+            return Err(Error::invalid(
+                "format",
+                "rules about other participants are left out for you: ask for offers",
+            ));
+        }
         to_odrl(&found.policy, &self.inner.vocabulary)
     }
 
     /// A version of a policy as Offers for the connectors of peers, with what they will not hold.
     pub async fn policy_as_offers(&self, caller: &Caller, id: &DatasetId, version: i64) -> Result<Offers> {
-        let found = self.policy(caller, id, Some(version)).await?;
+        let found = self.shown_policy(caller, id, Some(version)).await?;
         to_offers(&found.policy, &self.inner.vocabulary)
     }
 

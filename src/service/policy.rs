@@ -8,7 +8,7 @@ use crate::{
         Policy, PolicyState, PolicyVersion, Purpose, PurposeSlug,
     },
     error::{Error, Reason, Result},
-    policy::{self as engine, Act, Attributes, Covered, Family, Finding, Severity, Surroundings},
+    policy::{self as engine, Act, Attributes, Covered, Family, Finding, Severity, Surroundings, explain},
     query::check_how,
     store::{access, dataset, policy},
 };
@@ -109,7 +109,23 @@ impl Services {
             .ok_or_else(|| Error::not_found(format_args!("the policy of `{id}`")))
     }
 
-    /// Versions, newest first.
+    /// A version as it is shown to the caller: without the rules that name others, unless it is the owner's member or
+    /// audits the hub (P9). Then the digest, which is that of the whole, is not that of what is shown.
+    pub async fn shown_policy(&self, caller: &Caller, id: &DatasetId, version: Option<i64>) -> Result<PolicyVersion> {
+        let mut found = self.policy(caller, id, version).await?;
+        self.leave_out_others(caller, id, std::slice::from_mut(&mut found)).await;
+        Ok(found)
+    }
+
+    async fn leave_out_others(&self, caller: &Caller, id: &DatasetId, versions: &mut [PolicyVersion]) {
+        if id.owner != caller.participant && !self.audits_all(caller).await {
+            for version in versions {
+                version.policy.rules.retain(|rule| explain::may_read(rule, &caller.participant));
+            }
+        }
+    }
+
+    /// Versions as they are shown to the caller (see [`Self::shown_policy`]), newest first.
     pub async fn policies(&self, caller: &Caller, id: &DatasetId, page: &PageRequest) -> Result<Page<PolicyVersion>> {
         let permit = self.authorise(caller, &caller.participant, Family::Policy, Act::Read).await?;
         self.dataset(caller, id).await?;
@@ -117,6 +133,7 @@ impl Services {
         if id.owner != caller.participant {
             found.items.retain(|version| version.state != PolicyState::Draft);
         }
+        self.leave_out_others(caller, id, &mut found.items).await;
         Ok(found)
     }
 

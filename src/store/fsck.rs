@@ -37,7 +37,7 @@ impl Fsck {
         }
     }
 
-    fn expect(&mut self, holds: bool, finding: impl std::fmt::Display) {
+    fn require(&mut self, holds: bool, finding: impl std::fmt::Display) {
         if !holds {
             self.find(finding);
         }
@@ -79,11 +79,11 @@ async fn check(
         progress(first.min(report.size));
     }
     check_upper_tiles(tx, key.name(), nodes, report).await?;
-    report.expect(frontier == head.frontier, "the head is not that of the entries");
+    report.require(frontier == head.frontier, "the head is not that of the entries");
     match Checkpoint::verify(&head.checkpoint, key) {
         Ok(checkpoint) => {
             let is_head = (checkpoint.size, checkpoint.root) == (frontier.size(), frontier.root());
-            report.expect(is_head, "the signed checkpoint is not that of the entries");
+            report.require(is_head, "the signed checkpoint is not that of the entries");
         }
         Err(error) => report.find(format_args!("the signed checkpoint is refused: {error}")),
     }
@@ -96,7 +96,7 @@ async fn check_tile(tx: &mut Tx, origin: &str, n: u64, report: &mut Fsck) -> Res
     let end = report.size.min(first + TILE_WIDTH);
     let kept = if end - first == TILE_WIDTH {
         let kept = tile::hashes(tx, origin, TileId { level: 0, n }, report.size).await.ok();
-        report.expect(kept.is_some(), format_args!("tile {n} of level 0 is missing or malformed"));
+        report.require(kept.is_some(), format_args!("tile {n} of level 0 is missing or malformed"));
         kept
     } else {
         None
@@ -106,7 +106,7 @@ async fn check_tile(tx: &mut Tx, origin: &str, n: u64, report: &mut Fsck) -> Res
     }
     let hashes = check_entries(tx, origin, first, end, report).await?;
     if let Some(kept) = kept {
-        report.expect(kept == hashes, format_args!("tile {n} of level 0 is not that of its entries"));
+        report.require(kept == hashes, format_args!("tile {n} of level 0 is not that of its entries"));
     }
     Ok(hashes)
 }
@@ -120,30 +120,30 @@ async fn check_entries(tx: &mut Tx, origin: &str, first: u64, end: u64, report: 
     let mut hashes = Vec::with_capacity(rows.len());
     for row in &rows {
         let index = row.count("idx")?;
-        report.expect(index == expected, format_args!("entry {expected} is missing"));
+        report.require(index == expected, format_args!("entry {expected} is missing"));
         expected = index + 1;
         let leaf: Vec<u8> = row.col("leaf")?;
         let hash = leaf_hash(&leaf);
         let is_kept = row.col::<Vec<u8>>("leaf_hash")? == hash;
-        report.expect(is_kept, format_args!("entry {index}: the leaf is not that of its hash"));
+        report.require(is_kept, format_args!("entry {index}: the leaf is not that of its hash"));
         // The tree is that of the hashes: a changed leaf is found above, a changed hash by the head.
         hashes.push(row.col::<Vec<u8>>("leaf_hash")?.try_into().unwrap_or(hash));
         match LeafView::parse(&leaf) {
             Ok(view) => {
                 let agrees = columns_agree(row, &view, origin, index)?;
-                report.expect(agrees, format_args!("entry {index}: its columns are not those of its leaf"));
+                report.require(agrees, format_args!("entry {index}: its columns are not those of its leaf"));
                 let counted = numbers.get(&index).map(Vec::as_slice).unwrap_or_default();
                 let parties: Vec<&str> = view.parties.iter().map(ParticipantId::as_str).collect();
-                report.expect(counted == parties, format_args!("entry {index}: it is not counted for its parties"));
+                report.require(counted == parties, format_args!("entry {index}: it is not counted for its parties"));
             }
             Err(_) => report.find(format_args!("entry {index}: its leaf is malformed")),
         }
         for opening in openings.get(&index).into_iter().flatten() {
             let opens = check_opening(&leaf, opening);
-            report.expect(opens, format_args!("entry {index}: `{}` opens none of its commitments", opening.field));
+            report.require(opens, format_args!("entry {index}: `{}` opens none of its commitments", opening.field));
         }
     }
-    report.expect(expected == end, format_args!("entry {expected} is missing"));
+    report.require(expected == end, format_args!("entry {expected} is missing"));
     Ok(hashes)
 }
 
@@ -190,7 +190,7 @@ async fn check_upper_tiles(tx: &mut Tx, origin: &str, mut nodes: Vec<Hash>, repo
         for (n, chunk) in (0..).zip(nodes.chunks(256)) {
             let kept = tile::hashes(tx, origin, TileId { level, n }, report.size).await;
             let is_kept = kept.is_ok_and(|kept| kept == chunk);
-            report.expect(is_kept, format_args!("tile {n} of level {level} is not that of those below it"));
+            report.require(is_kept, format_args!("tile {n} of level {level} is not that of those below it"));
             if chunk.len() as u64 == TILE_WIDTH {
                 above.push(subtree_root(chunk));
             }
@@ -208,7 +208,7 @@ async fn check_counters(tx: &mut Tx, report: &mut Fsck) -> Result<()> {
     for row in &rows {
         let (count, low, high) = (row.count("n")?, row.count("low")?, row.count("high")?);
         let party: String = row.col("party")?;
-        report.expect(low == 0 && high + 1 == count, format_args!("the counter of `{party}` has a gap"));
+        report.require(low == 0 && high + 1 == count, format_args!("the counter of `{party}` has a gap"));
     }
     Ok(())
 }

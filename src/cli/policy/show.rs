@@ -10,7 +10,7 @@ use crate::{
         output::{Column, Format, Out},
     },
     domain::{Digest, Policy},
-    grpc::pb,
+    grpc::{pb, policy_document},
     policy::{
         check::{Coverage, coverage},
         manifest,
@@ -28,6 +28,13 @@ const TRACE: &[Column] =
 
 /// The policy of a version, if the digest is that of the canonical form that the hub shows.
 pub(super) fn read(version: &pb::PolicyVersion) -> Result<Policy, Failure> {
+    if version.partial {
+        return Err(Failure::new(
+            Exit::Failed,
+            "rules about other participants are left out for you, so the policy cannot be had whole",
+            "les règles qui visent d'autres participants vous sont cachées : la politique n'est pas là en entier",
+        ));
+    }
     let policy = manifest::parse(&version.canonical_json)
         .map_err(|_| Failure::protocol("the canonical form of the policy cannot be read"))?;
     let own = policy.digest();
@@ -45,10 +52,19 @@ pub(super) fn version(version: &pb::PolicyVersion, session: &mut Session<'_>) ->
     if session.out.format != Format::Table {
         return session.out.show(version);
     }
-    let policy = read(version)?;
+    let policy = match version.policy.clone().filter(|_| version.partial) {
+        Some(part) => policy_document::policy(part)?,
+        None => read(version)?,
+    };
     let state = pb::PolicyState::try_from(version.state).unwrap_or_default();
     let state = state.as_str_name().trim_start_matches("POLICY_STATE_").to_ascii_lowercase();
     session.out.line(format_args!("# version {}, {state}, {}", version.version, version.digest))?;
+    if version.partial {
+        let part = "# without the rules about other participants, which the digest covers";
+        let partie = "# sans les règles qui visent d'autres participants, que l'empreinte couvre";
+        let said = session.out.lang.pick(part, partie).to_owned();
+        session.out.line(said)?;
+    }
     session.out.line(manifest::to_yaml(&policy)?.trim_end())?;
     session.out.line("# Enforced by the hub, or a duty of the user that is recorded and shown:")?;
     for covered in coverage(&policy) {

@@ -272,10 +272,11 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// What lies in both; the value of `self` that is nearest to `other` if nothing does.
+    /// What lies in both; the larger of the lower bounds alone if nothing does. Total, since a policy that nobody has
+    /// checked yet may have its bounds the wrong way round.
     fn narrower(self, other: Self) -> Self {
-        let lower = other.lower.clamp(self.lower, self.upper);
-        Self { lower, upper: other.upper.clamp(lower, self.upper) }
+        let lower = self.lower.max(other.lower);
+        Self { lower, upper: self.upper.min(other.upper).max(lower) }
     }
 }
 

@@ -30,7 +30,7 @@ enums! {
 }
 
 /// A policy from the wire.
-pub(super) fn policy(policy: pb::Policy) -> Result<Policy> {
+pub fn policy(policy: pb::Policy) -> Result<Policy> {
     if policy.rules.is_empty() || policy.rules.len() > MOST_RULES {
         return Err(invalid("/rules", format_args!("not between 1 and {MOST_RULES} rules")));
     }

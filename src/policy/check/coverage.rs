@@ -122,19 +122,15 @@ impl Terms {
             ("privacy", "differential privacy", privacy.is_some()),
             ("max_queries", "queries under one grant", max_queries.is_some()),
             ("rate", "queries in a span of time", !rate.is_empty()),
+            ("no_join_on", "columns that no query joins on", !no_join_on.is_empty()),
             ("templates", "only approved queries", templates.is_some()),
         ] {
             if given {
                 self.enforced(format!("{path}.{field}"), term);
             }
         }
-        for (field, term, given) in [("difference_check", "difference from earlier answers", *difference_check)] {
-            if given {
-                self.refused(format!("{path}.{field}"), term);
-            }
-        }
-        if !no_join_on.is_empty() {
-            self.enforced(format!("{path}.no_join_on"), "columns that no query joins on");
+        if *difference_check {
+            self.refused(format!("{path}.difference_check"), "difference from earlier answers");
         }
         if *consent_required {
             self.enforced(format!("{path}.consent_required"), "consent required");

@@ -12,10 +12,15 @@ pub use self::unlock::{Step, Unlock, unlocks};
 use crate::domain::{Clause, Decision, Effect, Name, ParticipantId, Policy, Rule, RuleOutcome, RuleTrace, Text};
 use crate::error::{Error, Reason};
 
-/// Whether a participant may know of a rule: a permit that names nobody, or it.
-pub fn may_know(rule: &Rule, participant: &ParticipantId) -> bool {
+/// Whether a rule may be shown to a participant: one that names participants tells of them, and is for these alone.
+pub fn may_read(rule: &Rule, participant: &ParticipantId) -> bool {
     let named = &rule.who.organisations;
-    rule.effect == Effect::Permit && (named.is_empty() || named.contains(participant))
+    named.is_empty() || named.contains(participant)
+}
+
+/// Whether a denial may name a rule to a participant: a permit that it may read.
+pub fn may_know(rule: &Rule, participant: &ParticipantId) -> bool {
+    rule.effect == Effect::Permit && may_read(rule, participant)
 }
 
 /// Why, as the requester may know it.

@@ -9,6 +9,7 @@ use super::{
     *,
 };
 use crate::domain::{Billionths, Bounds, Filter, How, Interval, Mask, Privacy, Template, Text};
+use crate::policy::testing::any_how;
 
 fn columns() -> Vec<String> {
     ["age", "cost", "commune"].map(str::to_owned).to_vec()
@@ -151,6 +152,12 @@ proptest! {
         prop_assert_eq!(weaker(&both, &rule), Vec::<&str>::new());
         prop_assert_eq!(weaker(&both, &floor), Vec::<&str>::new());
         prop_assert_eq!(rule.join(&How::default()), rule);
+    }
+
+    #[test]
+    fn limits_that_make_no_sense_add_up_in_the_same_way_from_both_sides(a in any_how(), b in any_how()) {
+        let bounds = |how: How| how.privacy.map(|privacy| privacy.bounds);
+        prop_assert_eq!(bounds(a.join(&b)), bounds(b.join(&a)));
     }
 
     #[test]

@@ -124,7 +124,7 @@ pub struct Evidence {
 impl Services {
     /// Replays the past of a dataset against a policy. For a steward of its owner. Recorded as `policy.simulated`.
     pub async fn simulate_policy(&self, caller: &Caller, ask: SimulationRequest) -> Result<(Simulation, Committed)> {
-        let draft = self.chosen(caller, ask.policy).await?;
+        let (draft, _) = self.chosen(caller, ask.policy).await?;
         let id = draft.dataset.clone();
         let permit = self
             .authorise(caller, &id.owner, Family::Policy, Act::Check)

@@ -25,6 +25,7 @@ on_both_engines!(
     whoever_is_entitled_reads_the_reason,
     reasons_come_in_french_and_in_english,
     a_search_shows_nothing_of_what_is_hidden,
+    rules_that_name_others_are_read_by_owner_and_auditor_alone,
 );
 
 const NOBODY: &str = "00000000-0000-7000-8000-000000000000";
@@ -95,6 +96,54 @@ async fn grants_requests_members_and_policies_of_others_do_not_exist(hub: &mut H
     let nowhere = other.revoke_certificate(&"0".repeat(64)).await.unwrap_err();
     alike(&there, &fingerprint, &nowhere, &"0".repeat(64));
     world.requester.who_am_i().await.unwrap();
+}
+
+/// What a policy agrees with somebody else is none of a third party's business, and the digest still covers it.
+async fn rules_that_name_others_are_read_by_owner_and_auditor_alone(hub: &mut Hub) {
+    let world = world::small(hub).await;
+    let named = |id: &str, participant: &str| pb::Rule {
+        who: Some(pb::Who { organisations: vec![format!("participants/{participant}")], ..Default::default() }),
+        ..permit(id, &[pb::Action::Read], &[RESEARCH])
+    };
+    let rules = vec![named("secret", "chu"), named("ours", "lab"), permit("anyone", &[pb::Action::Read], &[RESEARCH])];
+    let published = world.steward.publish(policy(&world.steward.dataset("stays"), rules)).await.unwrap();
+    let get = async |persona: &Persona| {
+        let request = pb::GetPolicyRequest { name: published.name.clone() };
+        persona.client.policies().get_policy(request).await.unwrap().into_inner()
+    };
+    let list = async |persona: &Persona| {
+        let request = pb::ListPoliciesRequest { parent: world.steward.dataset("stays"), ..Default::default() };
+        persona.client.policies().list_policies(request).await.unwrap().into_inner().policy_versions
+    };
+    let ids = |version: &pb::PolicyVersion| {
+        version.policy.iter().flat_map(|policy| &policy.rules).map(|rule| rule.id.clone()).collect::<Vec<_>>()
+    };
+
+    let seen = get(&world.requester).await;
+    let version = seen.policy_version.clone().unwrap();
+    assert_eq!(ids(&version), ["ours", "anyone"]);
+    assert!(version.partial && version.canonical_json.is_empty());
+    assert_eq!(version.digest, published.digest, "the digest is that of the whole");
+    let listed = list(&world.requester).await;
+    assert!(listed.contains(&version), "a list shows the same: {listed:?}");
+    for (form, refused) in [(pb::PolicyFormat::Odrl, true), (pb::PolicyFormat::OdrlOffers, false)] {
+        let request = pb::ExportPolicyRequest { name: published.name.clone(), format: form.into() };
+        let answer = world.requester.client.policies().export_policy(request).await;
+        assert_eq!(answer.is_err(), refused, "{form:?}: {answer:?}");
+        let said = answer.map_or_else(|status| format!("{status:?}"), |answer| answer.into_inner().document);
+        assert!(!said.contains("secret"), "{form:?}: {said}");
+    }
+    let choice = |name: &str| pb::PolicyChoice { choice: Some(pb::policy_choice::Choice::Name(name.to_owned())) };
+    let request =
+        pb::ComparePoliciesRequest { old: Some(choice(&world.policy.name)), new: Some(choice(&published.name)) };
+    let compared = world.requester.client.policies().compare_policies(request).await.unwrap().into_inner();
+    assert!(!format!("{:?}", compared.differences).contains("secret"), "{:?}", compared.differences);
+
+    for reader in [&world.steward.0, &world.auditor.0] {
+        let version = get(reader).await.policy_version.unwrap();
+        assert_eq!(ids(&version), ["secret", "ours", "anyone"]);
+        assert!(!version.partial && !version.canonical_json.is_empty());
+    }
 }
 
 async fn a_hidden_table_and_an_unknown_one_are_the_same_in_sql(hub: &mut Hub) {
