@@ -12,7 +12,7 @@ use crate::{
         ParticipantId, Snapshot, SnapshotId, SubjectKey,
     },
     error::{Error, Reason, Result},
-    policy::{Act, Attributes, Family, Permit},
+    policy::{Act, Attributes, Family, Fault, Permit},
     query::ingest::{self, Format, Ingested, Instructions, Limits, Source},
     store::{dataset, policy},
 };
@@ -145,8 +145,12 @@ impl Services {
         drop(tx);
         let who = Attributes::from(caller);
         let sees = || self.judge(&*self.compiled(&version)?, &who, dataset)?.sees();
-        // What could not be decided is not seen: the fault has raised its alert.
-        Ok(sees().unwrap_or(false))
+        // What could not be decided of this dataset is not seen: the fault has raised its alert. A clock that is not to be
+        // trusted is no matter of a dataset, and saying so tells nothing of one.
+        match sees() {
+            Err(error) if Fault::of(&error) == Some(Fault::ClockSkew) => Err(error),
+            other => Ok(other.unwrap_or(false)),
+        }
     }
 
     /// Changes a dataset's entry.
