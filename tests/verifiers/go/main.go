@@ -156,11 +156,11 @@ func (files folder) verify() (string, error) {
 	return fmt.Sprintf("%d entries, %d receipts, %d consistency proofs, %d tiles", len(leaves), receipts, consistencies, tiles), nil
 }
 
-// verifierKey reads a key in its one spelling: Go's base64 ignores spare bits and line ends.
+// verifierKey reads a key in its one spelling: Go's hexadecimal ignores case, its base64 spare bits and line ends.
 func verifierKey(text string) (note.Verifier, error) {
 	text, ended := cutSuffix(text, "\n")
 	parts := strings.SplitN(text, "+", 3)
-	if !ended || len(parts) != 3 || !plain(parts[2]) {
+	if !ended || len(parts) != 3 || parts[1] != strings.ToLower(parts[1]) || !plain(parts[2]) {
 		return nil, errors.New("the key is not in its one spelling")
 	}
 	return note.NewVerifier(text)
