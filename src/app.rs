@@ -17,7 +17,7 @@ use crate::{
     policy::{ClockGuard, HubPolicy, UsagePolicies, vocabulary},
     query::{Engine, EngineConfig},
     server::{self, Listeners},
-    service::{Inner, OperatorIdentity, Reloads, Services, Settings, Slots, Strangers, Witnesses},
+    service::{Aside, Inner, OperatorIdentity, Reloads, Services, Settings, Slots, Strangers, Witnesses},
     store::{Store, StoreConfig, WriterConfig, WriterMetrics, member},
     telemetry::Metrics,
     trust::KeyStore,
@@ -93,6 +93,7 @@ impl App {
             metrics: Arc::clone(&metrics),
             running: Slots::new(config.query.concurrent, config.query.concurrent_per_caller),
             strangers: Strangers::default(),
+            aside: Aside::default(),
             witnesses: witnesses(&config.audit)?,
         });
         let operator_token = services.initialise(operator).await?;

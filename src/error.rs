@@ -112,12 +112,14 @@ pub struct Error {
     params: BTreeMap<&'static str, String>,
     /// Parameters that are words: what they are in French.
     french: BTreeMap<&'static str, String>,
+    /// What the caller is not told; for the log.
+    conceals: Option<Reason>,
 }
 
 impl Error {
     /// An error without parameters; add them with [`Error::with`].
     pub const fn new(reason: Reason) -> Self {
-        Self { reason, params: BTreeMap::new(), french: BTreeMap::new() }
+        Self { reason, params: BTreeMap::new(), french: BTreeMap::new(), conceals: None }
     }
 
     /// Adds one parameter that is words: each text quotes it in its own language, `ErrorInfo.metadata` in English.
@@ -142,6 +144,18 @@ impl Error {
     /// Shorthand for an object that is unknown or that the caller may not see: the two answer alike (P9).
     pub fn not_found(object: impl fmt::Display) -> Self {
         Self::new(Reason::NotFoundOrDenied).with("object", object)
+    }
+
+    /// Remembers, for the log alone, that this stands in place of a refusal whose reason would tell too much.
+    #[must_use]
+    pub const fn in_place_of(mut self, concealed: Reason) -> Self {
+        self.conceals = Some(concealed);
+        self
+    }
+
+    /// The reason in whose place this stands, if it does.
+    pub const fn conceals(&self) -> Option<Reason> {
+        self.conceals
     }
 
     /// Logs `cause` under a fresh incident id and returns the error that only carries this id.

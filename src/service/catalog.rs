@@ -9,12 +9,12 @@ use crate::{
     audit::Committed,
     domain::{
         Access, Caller, ColumnNote, Dataset, DatasetId, DatasetState, Digest, EntryDraft, EntryKind, Page, PageRequest,
-        ParticipantId, Snapshot, SnapshotId, SubjectKey,
+        ParticipantId, PolicyVersion, Snapshot, SnapshotId, SubjectKey,
     },
     error::{Error, Reason, Result},
     policy::{Act, Attributes, Family, Fault, Permit},
     query::ingest::{self, Format, Ingested, Instructions, Limits, Source},
-    store::{dataset, policy},
+    store::{access, dataset, policy},
 };
 
 /// Subjects per staged job: a few milliseconds of the writer's time each.
@@ -129,7 +129,8 @@ impl Services {
         Ok(Page { items, next })
     }
 
-    /// Owners see their own. Of others, published datasets unless the policy rules discovery otherwise or is at fault.
+    /// Owners see their own, and who holds a grant in force what it is for. Of others one sees what is published and has
+    /// a policy in force, unless that rules discovery otherwise or is at fault.
     pub(super) async fn may_see(&self, caller: &Caller, dataset: &Dataset) -> Result<bool> {
         if dataset.id.owner == caller.participant {
             return Ok(true);
@@ -138,13 +139,20 @@ impl Services {
             return Ok(false);
         }
         let mut tx = self.read().await?;
-        let Some(version) = policy::in_force(&mut tx, &dataset.id).await? else {
-            // Retired policy: grants go on, so grantees still see the dataset.
+        if let Some(version) = policy::in_force(&mut tx, &dataset.id).await?
+            && self.shows(caller, dataset, &version)?
+        {
             return Ok(true);
-        };
-        drop(tx);
+        }
+        // Grants go on when their policy is retired or another follows it.
+        let now = self.now();
+        let grants = access::grants_on(&mut tx, &caller.participant, &dataset.id).await?;
+        Ok(grants.iter().any(|grant| grant.require_in_force(now).is_ok()))
+    }
+
+    fn shows(&self, caller: &Caller, dataset: &Dataset, version: &PolicyVersion) -> Result<bool> {
         let who = Attributes::from(caller);
-        let sees = || self.judge(&*self.compiled(&version)?, &who, dataset)?.sees();
+        let sees = || self.judge(&*self.compiled(version)?, &who, dataset)?.sees();
         // What could not be decided of this dataset is not seen: the fault has raised its alert. A clock that is not to be
         // trusted is no matter of a dataset, and saying so tells nothing of one.
         match sees() {
@@ -262,7 +270,10 @@ impl Services {
 
     /// A refusal about another owner's dataset says no more than that it may not exist (P9).
     pub(super) fn hide(error: Error, caller: &Caller, id: &DatasetId) -> Error {
-        if id.owner == caller.participant { error } else { Error::not_found(format_args!("dataset `{id}`")) }
+        if id.owner == caller.participant {
+            return error;
+        }
+        Error::not_found(format_args!("dataset `{id}`")).in_place_of(error.reason())
     }
 }
 

@@ -38,10 +38,13 @@ impl Services {
         if old.dataset != new.dataset {
             return Err(Error::invalid("new", "the two policies are not about the same dataset"));
         }
-        let dataset = self.dataset(caller, &new.dataset).await?;
-        let columns = dataset.snapshot.as_ref().map(|snapshot| snapshot.columns.as_slice());
-        let differences = diff(&old, &new, columns, &self.inner.vocabulary);
-        Ok(Comparison { old: old_digest, new: new_digest, differences })
+        let dataset = self.policed(caller, &new.dataset).await?;
+        self.aside(move |services| {
+            let columns = dataset.snapshot.as_ref().map(|snapshot| snapshot.columns.as_slice());
+            let differences = diff(&old, &new, columns, services.vocabulary());
+            Ok(Comparison { old: old_digest, new: new_digest, differences })
+        })
+        .await
     }
 
     /// The policy that is meant, as it is shown to the caller, and the digest of the whole.

@@ -1,18 +1,18 @@
 //! What the rules of a policy say about somebody's ask: one reading for grants, queries, explanations and simulations.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use super::{Services, policy::Question};
 use crate::{
-    domain::{Action, Columns, Dataset, Decision, Name, Permit, PurposeSlug, Rule, RuleOutcome, Timestamp, Vocabulary},
+    domain::{Action, Columns, Dataset, Decision, Effect, Name, PurposeSlug, Rule, RuleOutcome, Timestamp, Vocabulary},
     error::Result,
     policy::{self as engine, Attributes, CompiledPolicy, Fault},
 };
 
 /// What governs a query of an open dataset.
 pub(super) enum Governing<'a> {
-    /// This rule, for this action.
-    Rule(Action, &'a Rule, Box<Permit>),
+    /// This rule, for this action, by this decision.
+    Rule(Action, &'a Rule, Box<Decision>),
     /// None; the first denial, if there is a rule.
     Nothing(Option<Box<Decision>>),
 }
@@ -80,11 +80,11 @@ impl Judge<'_> {
         named: Option<&Name>,
     ) -> Result<Vec<Decision>> {
         let (mut exact, mut implied, mut denial) = (Vec::new(), Vec::new(), None);
+        let mut decided = Decided::new(self, action, purpose);
         let rules = &self.compiled.policy().rules;
         for rule in rules.iter().filter(|rule| named.is_none_or(|named| *named == rule.id)) {
             let columns = if columns.is_all() { &rule.columns } else { columns };
-            let question = Question { action, purpose: Some(purpose), columns, rule: Some(&rule.id) };
-            let decision = self.decide(&question)?;
+            let decision = decided.under(rule, columns)?;
             match (&decision.permit, rule.actions.contains(&action)) {
                 (Some(_), true) => exact.push(decision),
                 (Some(_), false) => implied.push(decision),
@@ -106,23 +106,56 @@ impl Judge<'_> {
     pub(super) fn open(&self, actions: &[Action], purpose: &PurposeSlug) -> Result<Governing<'_>> {
         let mut denial = None;
         for &action in actions {
+            let mut decided = Decided::new(self, action, purpose);
             for rule in &self.compiled.policy().rules {
-                let question =
-                    Question { action, purpose: Some(purpose), columns: &rule.columns, rule: Some(&rule.id) };
-                let decision = self.decide(&question)?;
-                if let Some(permit) = decision.permit {
-                    return Ok(Governing::Rule(action, rule, Box::new(permit)));
+                let decision = Box::new(decided.under(rule, &rule.columns)?);
+                if decision.permit.is_some() {
+                    return Ok(Governing::Rule(action, rule, decision));
                 }
-                denial.get_or_insert_with(|| Box::new(decision));
+                denial.get_or_insert(decision);
             }
         }
         Ok(Governing::Nothing(denial))
     }
 
-    /// Whether the catalog entry may be seen: by anyone, unless the policy rules discovery.
+    /// Whether the catalog entry may be seen: by those whom a permit lets discover it if there is such a permit, else by
+    /// anyone whom no deny keeps from it.
     pub(super) fn sees(&self) -> Result<bool> {
-        let ruled = self.compiled.policy().rules.iter().any(|rule| rule.actions.contains(&Action::Discover));
+        let rules = &self.compiled.policy().rules;
+        let discovery = |effect| rules.iter().any(|r| r.effect == effect && r.actions.contains(&Action::Discover));
+        let (permits, denies) = (discovery(Effect::Permit), discovery(Effect::Deny));
+        if !permits && !denies {
+            return Ok(true);
+        }
         let question = Question { action: Action::Discover, purpose: None, columns: &Columns::All, rule: None };
-        Ok(!ruled || self.decide(&question)?.permit.is_some())
+        let decision = self.decide(&question)?;
+        let denied = decision.trace.iter().any(|rule| rule.outcome.denies());
+        Ok(if permits { decision.permit.is_some() } else { !denied })
+    }
+}
+
+/// The decisions on one action for one purpose: one for each set of columns, whichever rule it is looked at for.
+struct Decided<'a> {
+    judge: &'a Judge<'a>,
+    action: Action,
+    purpose: &'a PurposeSlug,
+    by_columns: BTreeMap<BTreeSet<String>, Decision>,
+}
+
+impl<'a> Decided<'a> {
+    const fn new(judge: &'a Judge<'a>, action: Action, purpose: &'a PurposeSlug) -> Self {
+        Self { judge, action, purpose, by_columns: BTreeMap::new() }
+    }
+
+    /// The decision on these columns where this rule alone may govern.
+    fn under(&mut self, rule: &Rule, columns: &Columns) -> Result<Decision> {
+        let decision = match self.by_columns.entry(self.judge.columns(columns)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let question = Question { action: self.action, purpose: Some(self.purpose), columns, rule: None };
+                new.insert(self.judge.decide(&question)?)
+            }
+        };
+        Ok(self.judge.compiled.governed_by(rule, decision, self.action))
     }
 }

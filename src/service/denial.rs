@@ -31,7 +31,8 @@ pub struct Strangers {
 impl Services {
     /// Logs a denial. Of a member this returns once it is durable; if that fails, so does the call (P1).
     pub async fn log_denial(&self, denied: &Denied<'_>) -> Result<()> {
-        if !matches!(denied.error.code(), Code::PermissionDenied | Code::Unauthenticated) {
+        let reason = denied.error.conceals().unwrap_or_else(|| denied.error.reason());
+        if !matches!(reason.code(), Code::PermissionDenied | Code::Unauthenticated) {
             return Ok(());
         }
         // A query that is denied has its own DECISION entry already.
@@ -39,12 +40,12 @@ impl Services {
             return Ok(());
         }
         let Some(caller) = denied.caller else {
-            self.inner.strangers.count(denied.call, denied.error.reason().name());
+            self.inner.strangers.count(denied.call, reason.name());
             return Ok(());
         };
         let mut entry = EntryDraft::by(EntryKind::CallDenied, caller)
             .fact("call", denied.call)
-            .fact("reason", denied.error.reason().name());
+            .fact("reason", reason.name());
         if let Some(dataset) = denied.error.params().get("dataset").and_then(|id| id.parse().ok()) {
             entry = entry.about(&dataset);
         }

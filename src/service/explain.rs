@@ -1,16 +1,21 @@
 //! Why a use is denied and what would unlock it: for the requester, for the owner, and for auditors.
 
-use super::{Services, decide::Judge, policy::Question};
+use super::{
+    Services,
+    decide::{Governing, Judge},
+    policy::Question,
+};
 use crate::{
     domain::{
-        Action, Caller, Columns, Dataset, DatasetId, Decision, ParticipantId, PolicyVersion, PurposeSlug, Role, Text,
+        Access, Action, Caller, Columns, Dataset, DatasetId, Decision, ParticipantId, PolicyVersion, PurposeSlug, Role,
+        Text,
     },
     error::{Error, Reason, Result},
     policy::{
         Act, Attributes, CompiledPolicy, Domain, Family, Fault,
         explain::{self, Step, Unlock},
     },
-    store::{dataset, participant, policy},
+    store::{participant, policy},
 };
 
 /// What is asked of a policy.
@@ -49,15 +54,8 @@ impl Services {
     pub async fn explain_use(&self, caller: &Caller, question: &UseQuestion) -> Result<Explanation> {
         let permit = self.authorise(caller, &caller.participant, Family::Policy, Act::Read).await?;
         let id = &question.dataset;
-        let not_found = || Error::not_found(format_args!("dataset `{id}`"));
-        let audits = self.audits_all(caller).await;
-        let whole = audits || id.owner == caller.participant;
-        let mut tx = self.read_as(&permit).await?;
-        let dataset = if audits {
-            dataset::lookup(&mut tx, id).await?.ok_or_else(not_found)?
-        } else {
-            self.dataset(caller, id).await?
-        };
+        let whole = id.owner == caller.participant || self.audits_all(caller).await;
+        let dataset = self.policed(caller, id).await?;
         if let Some(purpose) = &question.purpose {
             self.inner.vocabulary.require(purpose)?;
         } else if question.action != Action::Discover {
@@ -74,25 +72,28 @@ impl Services {
                 return Err(Error::invalid("participant", "only the owner and auditors ask about others"));
             }
             Some(other) => {
-                let found = participant::lookup(&mut tx, other).await?;
+                let found = participant::lookup(&mut self.read_as(&permit).await?, other).await?;
                 let known = found.ok_or_else(|| Error::not_found(format_args!("participant `{other}`")))?;
                 Attributes { roles: Some([Role::Requester].into()), ..Attributes::from(&known) }
             }
         };
         let no_policy = || Error::not_found(format_args!("the policy of `{id}`"));
-        let version = policy::in_force(&mut tx, id).await?.ok_or_else(no_policy)?;
-        drop(tx);
-        let compiled = self.compiled(&version)?;
-        let judge = self.judge(&compiled, &who, &dataset)?;
-        let asked = Question {
-            action: question.action,
-            purpose: question.purpose.as_ref(),
-            columns: &question.columns,
-            rule: None,
-        };
-        let decision = judge.decide(&asked)?;
-        let unlocks = if decision.permit.is_some() { Vec::new() } else { judge.unlocks(&asked) };
-        Ok(Explanation { version, decision, participant: who.participant, whole, unlocks })
+        let version = policy::in_force(&mut self.read_as(&permit).await?, id).await?.ok_or_else(no_policy)?;
+        let question = question.clone();
+        self.aside(move |services| {
+            let compiled = services.compiled(&version)?;
+            let judge = services.judge(&compiled, &who, &dataset)?;
+            let asked = Question {
+                action: question.action,
+                purpose: question.purpose.as_ref(),
+                columns: &question.columns,
+                rule: None,
+            };
+            let decision = judge.explained(&asked)?;
+            let unlocks = if decision.permit.is_some() { Vec::new() } else { judge.unlocks_of_ask(&asked) };
+            Ok(Explanation { version, decision, participant: who.participant.clone(), whole, unlocks })
+        })
+        .await
     }
 
     /// Whether the caller may read everything that the log says of anybody.
@@ -169,8 +170,24 @@ impl Services {
 }
 
 impl Judge<'_> {
+    /// The decision that this question would meet: as an access request, or as a query of an open dataset. As there, every
+    /// column stands for those of the rule.
+    fn explained(&self, question: &Question<'_>) -> Result<Decision> {
+        let Some(purpose) = question.purpose.filter(|_| question.action != Action::Discover) else {
+            return self.decide(question);
+        };
+        if self.dataset.access == Access::Open && question.columns.is_all() {
+            return match self.open(&[question.action], purpose)? {
+                Governing::Rule(_, _, decision) | Governing::Nothing(Some(decision)) => Ok(*decision),
+                Governing::Nothing(None) => self.decide(question),
+            };
+        }
+        let mut decisions = self.ask(question.action, purpose, question.columns, None)?;
+        Ok(decisions.swap_remove(0))
+    }
+
     /// What would unlock a denied use.
-    pub(super) fn unlocks(&self, question: &Question<'_>) -> Vec<Unlock> {
+    fn unlocks(&self, question: &Question<'_>) -> Vec<Unlock> {
         let columns = self.columns(question.columns);
         explain::unlocks(self.compiled, &self.question(question, &columns), self.vocabulary())
     }

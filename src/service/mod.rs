@@ -4,6 +4,7 @@
 //! hands one job to the store's writer. A permit is a value made by `policy` alone: code that needs one cannot run without it.
 
 mod access;
+mod aside;
 mod audit;
 mod catalog;
 mod compare;
@@ -35,6 +36,7 @@ use std::{
 
 pub use self::{
     access::{Approval, GrantedAccess, NewAccessRequest},
+    aside::Aside,
     audit::{EntryFilter, ExportHead, Inclusion},
     catalog::{DatasetChange, NewDataset, Upload},
     compare::{Comparison, PolicyChoice},
@@ -129,6 +131,8 @@ pub struct Inner {
     pub running: Slots,
     /// Denials of callers without identity, waiting to be logged together.
     pub strangers: Strangers,
+    /// Places for work that computes for long.
+    pub aside: Aside,
     /// Who cosigns the log.
     pub witnesses: Witnesses,
 }

@@ -30,7 +30,7 @@ impl Services {
     /// A version of a policy as Offers for the connectors of peers, with what they will not hold.
     pub async fn policy_as_offers(&self, caller: &Caller, id: &DatasetId, version: i64) -> Result<Offers> {
         let found = self.shown_policy(caller, id, Some(version)).await?;
-        to_offers(&found.policy, &self.inner.vocabulary)
+        to_offers(&found.policy, found.digest, &self.inner.vocabulary)
     }
 
     /// A grant of which the caller's participant is a party, as an ODRL Agreement.

@@ -51,11 +51,15 @@ impl Services {
 
     async fn check(&self, policy: &Policy, dataset: &Dataset) -> Result<PolicyCheck> {
         let participants = self.participants_as_asked().await?;
-        let around = Surroundings { participants: Some(&participants), now: Some(self.now()) };
-        Ok(PolicyCheck {
-            findings: engine::check_among(policy, dataset, &self.inner.vocabulary, &around),
-            coverage: engine::coverage(policy),
+        let (policy, dataset) = (policy.clone(), dataset.clone());
+        self.aside(move |services| {
+            let around = Surroundings { participants: Some(&participants), now: Some(services.now()) };
+            Ok(PolicyCheck {
+                findings: engine::check_among(&policy, &dataset, services.vocabulary(), &around),
+                coverage: engine::coverage(&policy),
+            })
         })
+        .await
     }
 
     /// Keeps a draft. It may still have errors: publication refuses them.
@@ -95,10 +99,19 @@ impl Services {
         Ok((version, check, committed))
     }
 
+    /// The dataset whose policies the caller may read: one that it sees, and of who audits the hub any.
+    pub(super) async fn policed(&self, caller: &Caller, id: &DatasetId) -> Result<Dataset> {
+        if !self.audits_all(caller).await {
+            return self.dataset(caller, id).await;
+        }
+        let found = dataset::lookup(&mut self.read().await?, id).await?;
+        found.ok_or_else(|| Error::not_found(format_args!("dataset `{id}`")))
+    }
+
     /// A version. Drafts are seen by their owner only.
     pub async fn policy(&self, caller: &Caller, id: &DatasetId, version: Option<i64>) -> Result<PolicyVersion> {
         let permit = self.authorise(caller, &caller.participant, Family::Policy, Act::Read).await?;
-        self.dataset(caller, id).await?;
+        self.policed(caller, id).await?;
         let mut tx = self.read_as(&permit).await?;
         let found = match version {
             Some(version) => policy::lookup(&mut tx, id, version).await?,
@@ -120,7 +133,9 @@ impl Services {
     async fn leave_out_others(&self, caller: &Caller, id: &DatasetId, versions: &mut [PolicyVersion]) {
         if id.owner != caller.participant && !self.audits_all(caller).await {
             for version in versions {
-                version.policy.rules.retain(|rule| explain::may_read(rule, &caller.participant));
+                let whole = std::mem::take(&mut version.policy.rules);
+                version.policy.rules =
+                    whole.into_iter().filter_map(|rule| explain::as_read_by(&caller.participant, rule)).collect();
             }
         }
     }
@@ -128,7 +143,7 @@ impl Services {
     /// Versions as they are shown to the caller (see [`Self::shown_policy`]), newest first.
     pub async fn policies(&self, caller: &Caller, id: &DatasetId, page: &PageRequest) -> Result<Page<PolicyVersion>> {
         let permit = self.authorise(caller, &caller.participant, Family::Policy, Act::Read).await?;
-        self.dataset(caller, id).await?;
+        self.policed(caller, id).await?;
         let mut found = policy::list(&mut self.read_as(&permit).await?, id, page).await?;
         if id.owner != caller.participant {
             found.items.retain(|version| version.state != PolicyState::Draft);
@@ -249,7 +264,22 @@ impl Services {
         let (id, etag) = (id.clone(), etag.to_owned());
         self.change(&permit, move |tx| {
             Box::pin(async move {
-                let revoked = load(tx, &id, version, &etag).await?.revoke()?;
+                let current = load(tx, &id, version, &etag).await?;
+                // A grant cites the text: those made under the version in force must not end with an older one.
+                if let Some(other) = policy::in_force(tx, &id).await?
+                    && other.version != version
+                    && other.digest == current.digest
+                {
+                    return Err(Error::new(Reason::StateConflict)
+                        .with_words(
+                            "object",
+                            format_args!("policy {} of `{id}`, which says the same,", other.version),
+                            format_args!("la politique {} de `{id}`, qui dit la même chose,", other.version),
+                        )
+                        .with("state", other.state.as_str())
+                        .with("wanted", "retired"));
+                }
+                let revoked = current.revoke()?;
                 policy::update(tx, &revoked, Some(&signature)).await?;
                 let mut entries = vec![entry];
                 for grant in access::revoke_grants_of(tx, &id, &revoked.digest).await? {

@@ -84,7 +84,7 @@ pub async fn in_force(tx: &mut Tx, dataset: &DatasetId) -> Result<Option<PolicyV
 /// The version that a grant cites: by its digest, the newest standing first.
 pub async fn by_digest(tx: &mut Tx, dataset: &DatasetId, digest: &Digest) -> Result<Option<PolicyVersion>> {
     let sql = "SELECT * FROM policy WHERE dataset = $1 AND digest = $2 AND state <> 'draft'
-               ORDER BY version DESC LIMIT 1";
+               ORDER BY CASE state WHEN 'revoked' THEN 1 ELSE 0 END, version DESC LIMIT 1";
     let row = sqlx::query(sql)
         .bind(dataset.to_string())
         .bind(digest.to_string())

@@ -51,7 +51,7 @@ pub(super) fn export(version: &pb::PolicyVersion, form: Form, session: &mut Sess
     match form {
         Form::Odrl => session.out.json(&odrl::to_odrl(&policy, &vocabulary::load()?)?),
         Form::OdrlOffers => {
-            let odrl::Offers { offers, warnings } = odrl::to_offers(&policy, &vocabulary::load()?)?;
+            let odrl::Offers { offers, warnings } = odrl::to_offers(&policy, policy.digest(), &vocabulary::load()?)?;
             for warning in warnings {
                 let path = warning.path;
                 session.out.say(format!("{path}: {}", warning.message_en), format!("{path} : {}", warning.message_fr));

@@ -62,6 +62,18 @@ impl Checker<'_> {
                 );
             }
         }
+        // Seeing an entry has neither purpose nor columns, so that a deny which asks for them could not keep it from
+        // anyone.
+        let asks = [("purposes", !rule.purposes.is_empty()), ("columns", !rule.columns.is_all())];
+        for (term, given) in asks {
+            if given && rule.actions.contains(&Action::Discover) {
+                self.error(
+                    format!("{path}.{term}"),
+                    format!("a deny of `discover` has no `{term}`: make two rules of it"),
+                    format!("une interdiction de `discover` n'a pas de `{term}` : faites-en deux règles"),
+                );
+            }
+        }
     }
 
     /// Rows as a whole are no aggregates and no answer to an approved query.

@@ -18,6 +18,15 @@ pub fn may_read(rule: &Rule, participant: &ParticipantId) -> bool {
     named.is_empty() || named.contains(participant)
 }
 
+/// A rule as a participant may read it: of the participants that it names only itself; nothing if it is for others.
+pub fn as_read_by(participant: &ParticipantId, mut rule: Rule) -> Option<Rule> {
+    if !may_read(&rule, participant) {
+        return None;
+    }
+    rule.who.organisations.retain(|named| named == participant);
+    Some(rule)
+}
+
 /// Whether a denial may name a rule to a participant: a permit that it may read.
 pub fn may_know(rule: &Rule, participant: &ParticipantId) -> bool {
     rule.effect == Effect::Permit && may_read(rule, participant)

@@ -5,7 +5,7 @@
 //! denial. Who one is cannot be changed: a rule that misses on organisation, kind, sector or country offers nothing; and
 //! if a deny stands in the way whatever is changed, nothing is said of it.
 
-use std::collections::BTreeSet;
+use std::{cell::Cell, collections::BTreeSet};
 
 use super::may_know;
 use crate::{
@@ -22,6 +22,8 @@ use crate::{
 /// Most rules that are tried, and most that are told.
 const MOST_TRIED: usize = 20;
 const MOST_TOLD: usize = 3;
+/// Most rules that are evaluated, all questions together: whoever writes a policy must not make a denial dear.
+const MOST_EVALUATED: usize = 4_000;
 /// Most changes of one question.
 const MOST_STEPS: usize = 8;
 
@@ -106,8 +108,9 @@ pub fn unlocks(policy: &CompiledPolicy, question: &Question<'_>, vocabulary: &Vo
     }
     let rules = &policy.policy().rules;
     let known = rules.iter().filter(|rule| rule.effect == Effect::Permit && may_know(rule, &question.who.participant));
-    let mut found: Vec<Unlock> =
-        known.take(MOST_TRIED).filter_map(|rule| Attempt { policy, rule, vocabulary }.run(question)).collect();
+    let left = Cell::new(MOST_EVALUATED);
+    let attempt = |rule| Attempt { policy, rule, vocabulary, left: &left }.run(question);
+    let mut found: Vec<Unlock> = known.take(MOST_TRIED).filter_map(attempt).collect();
     found.sort_by_key(|unlock| unlock.steps.len());
     found.truncate(MOST_TOLD);
     found
@@ -117,6 +120,8 @@ struct Attempt<'a> {
     policy: &'a CompiledPolicy,
     rule: &'a Rule,
     vocabulary: &'a Vocabulary,
+    /// How many more rules may be evaluated.
+    left: &'a Cell<usize>,
 }
 
 /// The question as it stands, with everything of its own.
@@ -155,6 +160,7 @@ impl Attempt<'_> {
 
     /// What the rule says, where it fails, and whether some deny fires.
     fn ask(&self, asked: &Asked) -> Option<(RuleOutcome, Option<Clause>, bool)> {
+        self.left.set(self.left.get().checked_sub(self.policy.policy().rules.len())?);
         let question = Question {
             who: &asked.who,
             purpose: asked.purpose.as_ref(),

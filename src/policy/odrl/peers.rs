@@ -16,9 +16,12 @@ use super::{
     terms::{GRANT, PARTICIPANT, context, iri, policy_iri, without_context},
 };
 use crate::{
-    domain::{Action, Effect, Grant, LegalBasis, Policy, Rule, Timestamp, Vocabulary, Window},
+    domain::{Action, Digest, Effect, Grant, LegalBasis, Policy, Rule, Timestamp, Vocabulary, Window},
     error::Result,
-    policy::check::{Finding, Severity},
+    policy::{
+        check::{Finding, Severity},
+        explain::as_read_by,
+    },
 };
 
 /// What a connector of a peer can be offered.
@@ -32,8 +35,10 @@ pub struct Offers {
 }
 
 /// The policy as Offers for peers; one-way, since the floor is joined into each of them.
-pub fn to_offers(policy: &Policy, vocabulary: &Vocabulary) -> Result<Offers> {
-    let id = policy_iri(policy.digest());
+///
+/// `digest` is that of the whole policy, of which `policy` may be what a participant may read.
+pub fn to_offers(policy: &Policy, digest: Digest, vocabulary: &Vocabulary) -> Result<Offers> {
+    let id = policy_iri(digest);
     let prohibitions = prohibitions(policy, vocabulary)?;
     let (mut offers, mut warnings) = (Vec::new(), Vec::new());
     for (position, rule) in policy.rules.iter().enumerate() {
@@ -54,9 +59,11 @@ pub fn to_offers(policy: &Policy, vocabulary: &Vocabulary) -> Result<Offers> {
 }
 
 /// A grant as an ODRL Agreement between its parties: the terms as agreed, which are narrower than the rule's, with
-/// every prohibition of its policy. A document of the profile, not signed: the grant's own signed form is its JWS.
+/// every prohibition of its policy that is about the grantee. Other participants are none of the parties' matter. A document of the profile, not signed: the grant's own signed form is its JWS.
 pub fn to_agreement(grant: &Grant, policy: &Policy, vocabulary: &Vocabulary) -> Result<Json> {
-    let rule = policy.rule(grant.rule.as_str()).filter(|rule| rule.effect == Effect::Permit);
+    let rules = policy.rules.iter().filter_map(|rule| as_read_by(&grant.grantee, rule.clone())).collect();
+    let policy = &Policy { rules, ..policy.clone() };
+    let rule = policy.rule(grant.rule.as_str()).filter(|rule| rule.effect == Effect::Permit).cloned();
     let rule = rule.ok_or_else(|| refuse("rules", "the policy has no such permission"))?;
     let agreed = Rule {
         actions: [grant.action].into(),
@@ -66,7 +73,7 @@ pub fn to_agreement(grant: &Grant, policy: &Policy, vocabulary: &Vocabulary) -> 
         when: within(&rule.when, Window { from: Some(grant.valid_from), until: Some(grant.valid_until) })?,
         how: rule.how.join(&policy.floor),
         duties: grant.duties.clone(),
-        ..rule.clone()
+        ..rule
     };
     let mut agreement = heading("Agreement", policy);
     agreement.insert("@context".to_owned(), context().clone());

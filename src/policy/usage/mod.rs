@@ -204,6 +204,14 @@ impl CompiledPolicy {
         Permit { how: self.policy.floor.clone(), ..permit }
     }
 
+    /// A decision that named no rule, as it is where this rule alone may govern.
+    #[must_use]
+    pub fn governed_by(&self, rule: &Rule, decision: &Decision, action: Action) -> Decision {
+        let permits = |one: &RuleTrace| one.rule == rule.id && one.outcome == RuleOutcome::Permits;
+        let permit = decision.permit.as_ref().filter(|_| decision.trace.iter().any(permits));
+        Decision { permit: permit.map(|_| self.permit(rule, action)), ..decision.clone() }
+    }
+
     /// The engine's answer and what each rule said.
     fn run(&self, request: clauses::Request) -> Result<(bool, Vec<trace::Said>)> {
         if self.policy.rules.is_empty() {

@@ -115,7 +115,8 @@ impl Services {
         Ok(Resolved { governed, uses, limits, fence, canonical: String::new(), approved: BTreeMap::new() })
     }
 
-    /// A dataset with data that the caller may see; anything else is a table that does not exist.
+    /// A dataset with data that the caller may see, or once had a grant on: what became of the grant is then said.
+    /// Anything else is a table that does not exist.
     pub(super) async fn queryable(&self, tx: &mut Tx, caller: &Caller, id: &DatasetId) -> Result<Dataset> {
         let unknown = || {
             Error::new(Reason::QueryRejected).with("rule", "unknown_table").with_words(
@@ -126,7 +127,14 @@ impl Services {
         };
         let dataset = dataset::lookup(tx, id).await?.ok_or_else(unknown)?;
         let readable = dataset.snapshot.is_some() && dataset.state != DatasetState::Retired;
-        if readable && self.may_see(caller, &dataset).await? { Ok(dataset) } else { Err(unknown()) }
+        if readable
+            && (self.may_see(caller, &dataset).await?
+                || !access::grants_on(tx, &caller.participant, id).await?.is_empty())
+        {
+            Ok(dataset)
+        } else {
+            Err(unknown())
+        }
     }
 
     pub(super) async fn terms(
@@ -137,20 +145,8 @@ impl Services {
         ask: &QueryRequest,
     ) -> Result<Terms> {
         let in_force = policy::in_force(tx, &dataset.id).await?;
-        if dataset.id.owner == caller.participant {
-            let version = in_force.ok_or_else(|| no_policy(&dataset.id))?;
-            // Of one's own data the floor binds, its row filter and masks do not.
-            let how = How { row_filter: None, masks: BTreeMap::new(), ..version.policy.floor.clone() };
-            let aggregate = how.aggregate_only.is_some();
-            if aggregate && ask.download {
-                return Err(Error::new(Reason::PolicyDenied)
-                    .with("dataset", &dataset.id)
-                    .with("clause", "action")
-                    .with("detail", "its floor releases aggregates only"));
-            }
-            return Ok(Terms { version, grant: None, permit: None, how, columns: Columns::All, aggregate });
-        }
         let terms = match dataset.access {
+            _ if dataset.id.owner == caller.participant => own_terms(dataset, in_force, ask)?,
             Access::Open => self.open_terms(caller, dataset, in_force, ask)?,
             Access::Restricted => self.granted_terms(tx, caller, dataset, in_force, ask).await?,
         };
@@ -180,10 +176,11 @@ impl Services {
         let who = Attributes::from(caller);
         let judge = self.judge(&compiled, &who, dataset)?;
         match judge.open(ask.actions(), &ask.purpose)? {
-            Governing::Rule(action, rule, permit) => {
+            Governing::Rule(action, rule, decision) => {
+                let permit = decision.permit.ok_or_else(|| no_policy(&dataset.id))?;
                 let (how, columns) = (permit.how.clone(), rule.columns.clone());
                 let aggregate = action == Action::Aggregate || how.aggregate_only.is_some();
-                Ok(Terms { version, grant: None, permit: Some(*permit), how, columns, aggregate })
+                Ok(Terms { version, grant: None, permit: Some(permit), how, columns, aggregate })
             }
             Governing::Nothing(None) => Err(no_policy(&dataset.id)),
             Governing::Nothing(Some(decision)) => {
@@ -341,6 +338,21 @@ impl DatasetUse {
             "consents": self.consents.map(|revision| revision.to_string()),
         })
     }
+}
+
+/// One's own dataset: the floor of its policy binds, its row filter and masks do not.
+fn own_terms(dataset: &Dataset, in_force: Option<PolicyVersion>, ask: &QueryRequest) -> Result<Terms> {
+    let version = in_force.ok_or_else(|| no_policy(&dataset.id))?;
+    let how = How { row_filter: None, masks: BTreeMap::new(), ..version.policy.floor.clone() };
+    let aggregate = how.aggregate_only.is_some();
+    if aggregate && ask.download {
+        return Err(Error::new(Reason::PolicyDenied).with("dataset", &dataset.id).with("clause", "action").with_words(
+            "detail",
+            "its floor releases aggregates only",
+            "son plancher ne laisse sortir que des agrégats",
+        ));
+    }
+    Ok(Terms { version, grant: None, permit: None, how, columns: Columns::All, aggregate })
 }
 
 fn clone_pair<A: Clone, B: Clone>((a, b): (&A, &B)) -> (A, B) {

@@ -9,11 +9,13 @@ mod history;
 mod replay;
 mod rows;
 
+use std::sync::Arc;
+
 use super::{Services, compare::PolicyChoice, decide::Judge};
 use crate::{
     audit::Committed,
     domain::{
-        AccessRequestId, Action, Caller, Dataset, Digest, EntryDraft, EntryKind, GrantId, Name, ParticipantId, Policy,
+        AccessRequestId, Action, Caller, Dataset, Digest, EntryDraft, EntryKind, GrantId, How, Name, ParticipantId, Policy,
         PolicyVersion, PurposeSlug, Text, Timestamp,
     },
     error::{Error, Reason, Result},
@@ -136,15 +138,26 @@ impl Services {
         if ask.since >= until {
             return Err(Error::invalid("since", "the period is empty: it ends before it begins"));
         }
-        let checked = crate::policy::check(&draft, &dataset, &self.inner.vocabulary);
-        if let Some(finding) = checked.iter().find(|finding| finding.severity == Severity::Error) {
-            let error = Error::new(Reason::PolicyInvalid).with("path", &finding.path);
-            return Err(error.with_words("detail", &finding.message_en, &finding.message_fr));
-        }
+        let (tried, of) = (draft.clone(), dataset.clone());
+        self.aside(move |services| {
+            let checked = crate::policy::check(&tried, &of, services.vocabulary());
+            match checked.iter().find(|finding| finding.severity == Severity::Error) {
+                None => Ok(()),
+                Some(finding) => {
+                    let error = Error::new(Reason::PolicyInvalid).with("path", &finding.path);
+                    Err(error.with_words("detail", &finding.message_en, &finding.message_fr))
+                }
+            }
+        })
+        .await?;
         let in_force = policy::in_force(&mut self.read_as(&permit).await?, &id).await?;
         let history = self.history(&dataset, ask.since, until).await?;
-        let trial = Trial { dataset, draft: CompiledPolicy::new(draft)?, in_force, at };
-        let (mut flips, unchanged) = self.replay(&trial, &history).await?;
+        let binding = self.binding(in_force.as_ref(), &history).await?;
+        let trial = Arc::new(Trial { dataset, draft: CompiledPolicy::new(draft)?, in_force, at });
+        let history = Arc::new(history);
+        let (tried, past) = (Arc::clone(&trial), Arc::clone(&history));
+        let (mut flips, unchanged) =
+            self.aside(move |services| services.replay(&tried, &past, &binding)).await?;
         let entry = EntryDraft::by(EntryKind::PolicySimulated, caller)
             .about(&id)
             .fact("policy", trial.draft.digest().to_string())
@@ -155,7 +168,7 @@ impl Services {
         self.count_rows(&permit, caller, &trial, &mut flips).await?;
         let simulation = Simulation {
             policy: trial.draft.digest(),
-            in_force: trial.in_force,
+            in_force: trial.in_force.clone(),
             flips: flips.into_iter().map(|candidate| candidate.flip).collect(),
             unchanged,
             replayed: history.replayed,
@@ -174,6 +187,12 @@ struct Trial {
 }
 
 impl Trial {
+    /// What binds everybody: the floor of the policy in force joined with that of the draft, so that no draft loosens it.
+    fn floor(&self) -> How {
+        let draft = &self.policy().floor;
+        self.in_force.as_ref().map_or_else(|| draft.clone(), |version| version.policy.floor.join(draft))
+    }
+
     fn policy(&self) -> &Policy {
         self.draft.policy()
     }

@@ -1,13 +1,16 @@
 //! Each use of the past under what binds it now and under the draft, and what differs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     Flip, FlipKind, Trial,
     history::{History, Past},
 };
 use crate::{
-    domain::{Access, Action, Columns, Digest, Filter, How, Name, Policy, Rule},
+    domain::{Access, Action, Columns, Digest, Filter, How, Name, Policy, PolicyVersion, Rule},
     error::Result,
     policy::{
         CompiledPolicy,
@@ -36,6 +39,13 @@ pub(super) enum Rows {
     Passing(Filter),
 }
 
+/// The policies that bind now.
+pub(super) struct Binding {
+    in_force: Option<Arc<CompiledPolicy>>,
+    /// Those that grants cite.
+    of_grants: BTreeMap<Digest, Arc<CompiledPolicy>>,
+}
+
 /// What permits a use.
 struct Outcome {
     rule: Option<Name>,
@@ -44,13 +54,10 @@ struct Outcome {
 }
 
 impl Services {
-    /// The uses that come out otherwise, by participant, and how many do not.
-    pub(super) async fn replay(&self, trial: &Trial, history: &History) -> Result<(Vec<Candidate>, usize)> {
-        let in_force = match &trial.in_force {
-            Some(version) => Some(self.compiled(version)?),
-            None => None,
-        };
-        let mut of_grants: BTreeMap<Digest, std::sync::Arc<CompiledPolicy>> = BTreeMap::new();
+    /// The policies that bind the uses of the past.
+    pub(super) async fn binding(&self, in_force: Option<&PolicyVersion>, history: &History) -> Result<Binding> {
+        let in_force = in_force.map(|version| self.compiled(version)).transpose()?;
+        let mut of_grants = BTreeMap::new();
         for grant in history.uses.iter().filter_map(|past| past.grant.as_ref()) {
             if of_grants.contains_key(&grant.policy) {
                 continue;
@@ -60,10 +67,20 @@ impl Services {
                 of_grants.insert(grant.policy, self.compiled(&version)?);
             }
         }
+        Ok(Binding { in_force, of_grants })
+    }
+
+    /// The uses that come out otherwise, by participant, and how many do not.
+    pub(super) fn replay(
+        &self,
+        trial: &Trial,
+        history: &History,
+        binding: &Binding,
+    ) -> Result<(Vec<Candidate>, usize)> {
         let (mut flips, mut unchanged) = (Vec::new(), 0);
         for past in &history.uses {
-            let bound = past.grant.as_ref().and_then(|grant| of_grants.get(&grant.policy));
-            let before = match bound.or(in_force.as_ref()) {
+            let bound = past.grant.as_ref().and_then(|grant| binding.of_grants.get(&grant.policy));
+            let before = match bound.or(binding.in_force.as_ref()) {
                 Some(compiled) => self.outcome(trial, compiled, past, bound.is_some())?,
                 None => None,
             };

@@ -8,7 +8,7 @@ use super::{
     replay::{Candidate, Rows},
 };
 use crate::{
-    domain::{Caller, Columns, EntryDraft, EntryKind, Filter, How},
+    domain::{Caller, Columns, Digest, EntryDraft, EntryKind, Filter, How},
     error::Result,
     policy::Permit,
     query::{GovernedDataset, number},
@@ -27,9 +27,16 @@ impl Services {
         trial: &Trial,
         flips: &mut [Candidate],
     ) -> Result<()> {
-        let floor = &trial.policy().floor;
-        // What asks for noise or consents of everybody, the owner included, is no matter of counting rows.
-        if trial.dataset.snapshot.is_none() || floor.privacy.is_some() || floor.consent_required {
+        let floor = trial.floor();
+        // What asks of everybody, the owner included, for noise, consents, approved queries or a number of queries is no
+        // matter of counting rows: it would be the way around.
+        let counts = floor.privacy.is_none()
+            && !floor.consent_required
+            && floor.templates.is_none()
+            && floor.max_queries.is_none()
+            && floor.rate.is_empty()
+            && !floor.difference_check;
+        if trial.dataset.snapshot.is_none() || !counts {
             return Ok(());
         }
         let mut counted: BTreeMap<String, Option<u64>> = BTreeMap::new();
@@ -62,7 +69,8 @@ impl Services {
     ) -> Result<Option<u64>> {
         let dataset = &trial.dataset;
         let Some(snapshot) = &dataset.snapshot else { return Ok(None) };
-        let floor = trial.policy().floor.aggregate_only;
+        let floor = trial.floor().aggregate_only;
+        let counted = Digest::of(filter.as_ref().map(ToString::to_string).unwrap_or_default().as_bytes());
         let governed = GovernedDataset {
             id: dataset.id.clone(),
             object: self.object_path(snapshot.id),
@@ -81,7 +89,8 @@ impl Services {
             .about(&dataset.id)
             .fact("policy", trial.draft.digest().to_string())
             .fact("snapshot", snapshot.id.to_string())
-            .fact("counts", "rows of a filter");
+            .fact("counts", "rows of a filter")
+            .fact("filter", counted.to_string());
         let ((), committed) = self.change(permit, move |_| Box::pin(async move { Ok(((), vec![entry])) })).await?;
         number(self.inner.engine.execute(planned, committed)?).await
     }

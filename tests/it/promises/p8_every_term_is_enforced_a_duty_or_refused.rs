@@ -11,7 +11,7 @@ use crate::{
         Hub, on_both_engines,
         raw::{frame, post},
     },
-    personas::{metadata, refused},
+    personas::{self, Admin, Persona, metadata, refused},
     policies::{at_least, no_reidentification, only, permit, policy, prefix, stays_policy},
     world::{self, RESEARCH, World},
 };
@@ -21,6 +21,7 @@ on_both_engines!(
     what_cannot_be_enforced_is_refused_with_its_place,
     a_check_finds_what_publication_refuses,
     each_limit_of_a_rule_is_seen_in_answers,
+    a_floor_that_asks_for_a_certificate_binds_the_owner_too,
     duties_are_recorded_in_the_grant,
     a_published_policy_never_changes,
 );
@@ -191,15 +192,32 @@ async fn each_limit_of_a_rule_is_seen_in_answers(hub: &mut Hub) {
     refused(ask("select pid from chu.stays").await, Code::ResourceExhausted, "QUERY_LIMIT");
     assert_eq!(ask("select pid from chu.stays limit 100").await.unwrap().rows().len(), 100, "the row cap");
 
-    let request = pb::CreateAccessTokenRequest { member: world.requester.name.clone(), ..Default::default() };
-    let token = world.lab.client.participants().create_access_token(request).await.unwrap().into_inner().access_token;
+    let tool = without_certificate(hub, &world.lab, &world.requester).await;
+    let answer = personas::ask(&tool, RESEARCH, "select count(*) from chu.stays").await;
+    let status = refused(answer, Code::PermissionDenied, "POLICY_DENIED");
+    assert_eq!(metadata(&status, "clause"), "certificate");
+}
+
+/// A member that shows a token which is bound to no certificate.
+async fn without_certificate(hub: &Hub, admin: &Admin, member: &Persona) -> Persona {
+    let request = pb::CreateAccessTokenRequest { member: member.name.clone(), ..Default::default() };
+    let token = admin.client.participants().create_access_token(request).await.unwrap().into_inner().access_token;
     let site = hub.site();
     let target = odh::cli::client::Target::new(&site.grpc, &site.ca_pem).with_bearer(token);
     let bare = odh::cli::client::Client::connect(target).await.unwrap();
-    let tool = crate::personas::Persona { client: bare, ..world.requester.0.clone() };
-    let answer = crate::personas::ask(&tool, RESEARCH, "select count(*) from chu.stays").await;
-    let status = refused(answer, Code::PermissionDenied, "POLICY_DENIED");
-    assert_eq!(metadata(&status, "clause"), "certificate");
+    Persona { client: bare, ..member.clone() }
+}
+
+async fn a_floor_that_asks_for_a_certificate_binds_the_owner_too(hub: &mut Hub) {
+    let world = world::small(hub).await;
+    let mut strict = crate::policies::stays_policy(&world.steward.dataset("stays"));
+    strict.floor = Some(pb::How { certificate_required: true, ..Default::default() });
+    world.steward.publish(strict).await.unwrap();
+    let own = world.owner.requester().await;
+    let count = "select count(*) from chu.stays";
+    own.query(RESEARCH, count).await.unwrap();
+    let tool = without_certificate(hub, &world.owner, &own).await;
+    refused(personas::ask(&tool, RESEARCH, count).await, Code::PermissionDenied, "POLICY_DENIED");
 }
 
 async fn duties_are_recorded_in_the_grant(hub: &mut Hub) {

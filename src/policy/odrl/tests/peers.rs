@@ -55,7 +55,7 @@ fn terms<'a>(json: &'a Json, found: &mut Vec<&'a str>) {
 
 #[test]
 fn each_permission_of_a_use_is_an_offer_of_its_own_with_every_prohibition() {
-    let Offers { offers, .. } = to_offers(&rich(), &VOCABULARY).unwrap();
+    let Offers { offers, .. } = to_offers(&rich(), rich().digest(), &VOCABULARY).unwrap();
     assert_eq!(offers.len(), 1, "discovery alone is no offer");
     let offer = &offers[0];
     assert_eq!(offer["@id"], format!("urn:odh:policy:{}#research", rich().digest()));
@@ -93,7 +93,7 @@ fn an_offer_needs_no_context_beyond_that_of_the_dataspace_protocol() {
         "operator",
         "rightOperand",
     ];
-    for offer in to_offers(&rich(), &VOCABULARY).unwrap().offers {
+    for offer in to_offers(&rich(), rich().digest(), &VOCABULARY).unwrap().offers {
         let mut found = Vec::new();
         terms(&offer, &mut found);
         for name in found {
@@ -104,7 +104,7 @@ fn an_offer_needs_no_context_beyond_that_of_the_dataspace_protocol() {
 
 #[test]
 fn the_owner_is_told_what_such_a_peer_will_not_hold() {
-    let Offers { warnings, .. } = to_offers(&rich(), &VOCABULARY).unwrap();
+    let Offers { warnings, .. } = to_offers(&rich(), rich().digest(), &VOCABULARY).unwrap();
     let said = |path: &str, what: &str| warnings.iter().any(|w| w.path == path && w.message_en.contains(what));
     assert!(said("rules[2]", "ignores a prohibition without constraints"));
     assert!(said("rules[0]", "does not compare actions"));
@@ -120,7 +120,7 @@ fn the_owner_is_told_what_such_a_peer_will_not_hold() {
         floor: crate::domain::How::default(),
         ..rich()
     };
-    let quiet = to_offers(&open, &VOCABULARY).unwrap();
+    let quiet = to_offers(&open, open.digest(), &VOCABULARY).unwrap();
     assert_eq!((quiet.offers.len(), quiet.warnings.len()), (1, 1), "a window alone: {:?}", quiet.warnings);
 }
 

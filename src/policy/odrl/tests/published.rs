@@ -84,7 +84,7 @@ fn the_examples_are_the_templates() {
     for template in TEMPLATES {
         let policy = manifest::parse(template.text).unwrap();
         compare(format!("{}.jsonld", template.name), &to_odrl(&policy, &VOCABULARY).unwrap());
-        let offers = to_offers(&policy, &VOCABULARY).unwrap();
+        let offers = to_offers(&policy, policy.digest(), &VOCABULARY).unwrap();
         compare(format!("{}.offers.json", template.name), &offers.offers.into());
     }
     assert!(wrong.is_empty(), "not as the code writes them: {wrong:?}");
