@@ -90,7 +90,7 @@ impl Services {
                 rule: None,
             };
             let decision = judge.explained(&asked)?;
-            let unlocks = if decision.permit.is_some() { Vec::new() } else { judge.unlocks_of_ask(&asked) };
+            let unlocks = if decision.permit.is_some() { Vec::new() } else { judge.unlocks(&asked) };
             Ok(Explanation { version, decision, participant: who.participant.clone(), whole, unlocks })
         })
         .await
