@@ -137,20 +137,8 @@ impl Services {
         ask: &QueryRequest,
     ) -> Result<Terms> {
         let in_force = policy::in_force(tx, &dataset.id).await?;
-        if dataset.id.owner == caller.participant {
-            let version = in_force.ok_or_else(|| no_policy(&dataset.id))?;
-            // Of one's own data the floor binds, its row filter and masks do not.
-            let how = How { row_filter: None, masks: BTreeMap::new(), ..version.policy.floor.clone() };
-            let aggregate = how.aggregate_only.is_some();
-            if aggregate && ask.download {
-                return Err(Error::new(Reason::PolicyDenied)
-                    .with("dataset", &dataset.id)
-                    .with("clause", "action")
-                    .with("detail", "its floor releases aggregates only"));
-            }
-            return Ok(Terms { version, grant: None, permit: None, how, columns: Columns::All, aggregate });
-        }
         let terms = match dataset.access {
+            _ if dataset.id.owner == caller.participant => own_terms(dataset, in_force, ask)?,
             Access::Open => self.open_terms(caller, dataset, in_force, ask)?,
             Access::Restricted => self.granted_terms(tx, caller, dataset, in_force, ask).await?,
         };
@@ -341,6 +329,21 @@ impl DatasetUse {
             "consents": self.consents.map(|revision| revision.to_string()),
         })
     }
+}
+
+/// One's own dataset, which takes no rule: the floor alone.
+fn own_terms(dataset: &Dataset, in_force: Option<PolicyVersion>, ask: &QueryRequest) -> Result<Terms> {
+    let version = in_force.ok_or_else(|| no_policy(&dataset.id))?;
+    let action = if ask.download { Action::Download } else { Action::Read };
+    let how = version.policy.for_owner(action).ok_or_else(|| {
+        Error::new(Reason::PolicyDenied).with("dataset", &dataset.id).with("clause", "action").with_words(
+            "detail",
+            "the floor of its policy lets nobody have the rows as they are",
+            "le plancher de sa politique ne laisse sortir les lignes pour personne",
+        )
+    })?;
+    let aggregate = how.aggregate_only.is_some();
+    Ok(Terms { version, grant: None, permit: None, how, columns: Columns::All, aggregate })
 }
 
 fn clone_pair<A: Clone, B: Clone>((a, b): (&A, &B)) -> (A, B) {

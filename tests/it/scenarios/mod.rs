@@ -20,3 +20,4 @@ mod tiles;
 mod tls;
 mod uploads;
 mod witness;
+mod wizard;
