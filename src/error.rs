@@ -141,6 +141,11 @@ impl Error {
         Self::new(Reason::InvalidArgument).with("field", field).with("detail", detail)
     }
 
+    /// Shorthand for a field that cannot be accepted, in English and French.
+    pub fn invalid_words(field: &'static str, en: impl fmt::Display, fr: impl fmt::Display) -> Self {
+        Self::new(Reason::InvalidArgument).with("field", field).with_words("detail", en, fr)
+    }
+
     /// Shorthand for an object that is unknown or that the caller may not see: the two answer alike (P9).
     pub fn not_found(object: impl fmt::Display) -> Self {
         Self::new(Reason::NotFoundOrDenied).with("object", object)

@@ -44,8 +44,12 @@ impl FromStr for Role {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or_else(|| {
-            let known = Self::ALL.map(Self::as_str).join(", ");
-            Error::invalid("role", format!("`{}` is none of {known}", text.escape_debug()))
+            let (text, known) = (text.escape_debug(), Self::ALL.map(Self::as_str).join(", "));
+            Error::invalid_words(
+                "role",
+                format_args!("`{text}` is none of {known}"),
+                format_args!("`{text}` n'est pas parmi {known}"),
+            )
         })
     }
 }

@@ -38,7 +38,12 @@ impl FromStr for Kind {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| {
-            Error::invalid("kind", format!("`{}` is none of company, lab, public_body", text.escape_debug()))
+            let (text, known) = (text.escape_debug(), Self::ALL.map(Self::as_str).join(", "));
+            Error::invalid_words(
+                "kind",
+                format_args!("`{text}` is none of {known}"),
+                format_args!("`{text}` n'est pas parmi {known}"),
+            )
         })
     }
 }

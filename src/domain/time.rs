@@ -68,10 +68,14 @@ impl FromStr for Timestamp {
             let date: jiff::civil::Date = text.parse().map_err(|_| e)?;
             jiff::tz::TimeZone::UTC.to_timestamp(date.at(0, 0, 0, 0))
         });
-        match instant {
-            Ok(instant) => Ok(Self(instant.as_microsecond())),
-            Err(_) => Err(Error::invalid("time", format!("`{}` is not an RFC 3339 instant", text.escape_debug()))),
-        }
+        instant.map(|instant| Self(instant.as_microsecond())).map_err(|_| {
+            let text = text.escape_debug();
+            Error::invalid_words(
+                "time",
+                format_args!("`{text}` is not an RFC 3339 instant"),
+                format_args!("`{text}` n'est pas un instant RFC 3339"),
+            )
+        })
     }
 }
 

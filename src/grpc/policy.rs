@@ -290,11 +290,13 @@ pub(super) fn coverage_message(covered: &Covered) -> pb::TermCoverage {
             ("le hub ne peut ni l'appliquer ni l'inscrire", "the hub can neither enforce nor record it")
         }
     };
-    let note = |text: &str| format!("{}: {text}", covered.term);
     pb::TermCoverage {
         path: pointer(&covered.path),
         coverage: covered_message(covered.coverage),
-        note: Some(pb::LocalizedText { fr: note(fr), en: note(en) }),
+        note: Some(pb::LocalizedText {
+            fr: format!("{} : {fr}", covered.term.fr),
+            en: format!("{}: {en}", covered.term.en),
+        }),
     }
 }
 

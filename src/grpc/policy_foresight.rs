@@ -99,6 +99,7 @@ fn flip_message(flip: Flip) -> pb::Flip {
         participant: names::participant_name(&flip.participant),
         kind: flip_kind_message(flip.kind),
         action: convert::action_message(flip.action),
+        own_data: flip.own,
         purpose: flip.purpose.map(|purpose| purpose.to_string()).unwrap_or_default(),
         effective_time: flip.after.map(convert::timestamp),
         terms: flip.terms.into_iter().map(|change| term_message(change, &rule)).collect(),

@@ -66,14 +66,19 @@ pub(super) fn version(version: &pb::PolicyVersion, session: &mut Session<'_>) ->
         session.out.line(said)?;
     }
     session.out.line(manifest::to_yaml(&policy)?.trim_end())?;
-    session.out.line("# Enforced by the hub, or a duty of the user that is recorded and shown:")?;
+    let lang = session.out.lang;
+    session.out.line(lang.pick(
+        "# Enforced by the hub, or a duty of the user that is recorded and shown:",
+        "# Appliqué par le hub, ou obligation de l'utilisateur, inscrite et montrée :",
+    ))?;
     for covered in coverage(&policy) {
         let how = match covered.coverage {
-            Coverage::Enforced => "enforced",
-            Coverage::Duty => "duty",
-            Coverage::Refused => "refused",
+            Coverage::Enforced => lang.pick("enforced", "appliqué"),
+            Coverage::Duty => lang.pick("duty", "obligation"),
+            Coverage::Refused => lang.pick("refused", "refusé"),
         };
-        session.out.line(format_args!("#   {how:<8}  {}: {}", covered.path, covered.term))?;
+        let term = lang.pick(": ", " : ").to_owned() + lang.pick(&covered.term.en, &covered.term.fr);
+        session.out.line(format_args!("#   {how:<10}  {}{term}", covered.path))?;
     }
     Ok(())
 }
@@ -135,13 +140,15 @@ pub(super) fn decision(decision: &pb::Decision, session: &mut Session<'_>) -> Re
     }
     match &decision.outcome {
         Some(pb::decision::Outcome::Permit(permit)) => {
-            session.out.line(format_args!("permit by rule {}", permit.rule))?;
+            let by = session.out.lang.pick("permit by rule", "permis par la règle");
+            session.out.line(format_args!("{by} {}", permit.rule))?;
             session.out.show(permit)?;
         }
         Some(pb::decision::Outcome::Refusal(refusal)) => {
             let reason = refusal.reason().as_str_name().trim_start_matches("ERROR_REASON_");
             let message = text(refusal.message.as_ref(), session.out.lang);
-            session.out.line(format_args!("deny: {message} [{reason}]"))?;
+            let denied = session.out.lang.pick("deny:", "refusé :");
+            session.out.line(format_args!("{denied} {message} [{reason}]"))?;
         }
         None => return Err(Failure::protocol("it lacks the outcome")),
     }
@@ -190,6 +197,25 @@ mod tests {
         assert!(text.starts_with("# version 3, published, sha256:"), "{text}");
         assert!(text.contains("#   enforced") && text.contains("#   duty"), "{text}");
         assert_eq!(manifest::parse(&text).unwrap(), policy);
+    }
+
+    #[test]
+    fn terms_are_said_in_the_language_of_who_asks() {
+        let (policy, version) = sample();
+        for (lang, terms) in [
+            (Lang::En, ["legal basis", "aggregates only, smallest group", "no re-identification"]),
+            (Lang::Fr, ["base légale", "agrégats seulement, plus petit groupe", "aucune réidentification"]),
+        ] {
+            let (mut out, stdout, _) = Out::captured(lang);
+            let env = Env::default();
+            let mut session = Session { env: &env, out: &mut out, context: None, request_id: String::new() };
+            self::version(&version, &mut session).unwrap();
+            let text = stdout.text();
+            assert!(terms.iter().all(|term| text.contains(term)), "{text}");
+            let other = lang.pick("obligation", "enforced");
+            assert!(!text.contains(other), "{other}: {text}");
+            assert_eq!(manifest::parse(&text).unwrap(), policy, "comments in any language");
+        }
     }
 
     #[test]

@@ -106,6 +106,9 @@ fn row(flip: &pb::Flip, lang: Lang) -> Json {
 /// Rules, columns, rows and terms that differ, in one line.
 fn what(flip: &pb::Flip, lang: Lang) -> String {
     let mut said = Vec::new();
+    if flip.own_data {
+        said.push(lang.pick("its own data, under the floor", "ses propres données, sous le plancher").to_owned());
+    }
     match (flip.rule_before.as_str(), flip.rule_after.as_str()) {
         ("", "") => {}
         ("", after) => said.push(format!("`{after}`")),

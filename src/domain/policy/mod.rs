@@ -7,7 +7,10 @@
 mod how;
 mod version;
 
-use std::{collections::BTreeSet, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    str::FromStr,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -306,6 +309,14 @@ impl Policy {
     /// The digest of the canonical form.
     pub fn digest(&self) -> Digest {
         Digest::of(&self.canonical_json())
+    }
+
+    /// What binds the owner on its own data, whatever the rules say: the floor, without its row filter and masks. None if
+    /// the floor lets nobody have the rows as they are and the owner asks for just that.
+    pub fn for_owner(&self, action: Action) -> Option<How> {
+        let how = How { row_filter: None, masks: BTreeMap::new(), ..self.floor.clone() };
+        let closed = how.aggregate_only.is_some() || how.privacy.is_some() || how.templates.is_some();
+        (action != Action::Download || !closed).then_some(how)
     }
 
     /// The rule with this id.

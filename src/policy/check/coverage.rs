@@ -21,8 +21,8 @@ pub enum Coverage {
 pub struct Covered {
     /// Where it stands, for example `rules[0].how.masks.age`.
     pub path: String,
-    /// What it is, for example `mask prefix`.
-    pub term: String,
+    /// What it is, for example "mask: the first characters".
+    pub term: Text,
     /// What becomes of it.
     pub coverage: Coverage,
 }
@@ -41,45 +41,42 @@ pub fn coverage(policy: &Policy) -> Vec<Covered> {
 struct Terms(Vec<Covered>);
 
 impl Terms {
-    fn enforced(&mut self, path: String, term: &str) {
-        self.0.push(Covered { path, term: term.to_owned(), coverage: Coverage::Enforced });
-    }
-
-    fn refused(&mut self, path: String, term: &str) {
-        self.0.push(Covered { path, term: term.to_owned(), coverage: Coverage::Refused });
+    /// A term, in English and French.
+    fn push(&mut self, path: String, (en, fr): (&str, &str), coverage: Coverage) {
+        self.0.push(Covered { path, term: Text { en: en.to_owned(), fr: fr.to_owned() }, coverage });
     }
 
     fn rule(&mut self, path: &str, rule: &Rule) {
         let Rule { id: _, effect: _, actions, who, columns, purposes, legal_basis, when, how, duties, text } = rule;
         let Text { fr: _, en: _ } = text;
         let Who { organisations, kinds, sectors, countries, accreditations, roles } = who;
-        let asked = [
-            ("actions", "actions", actions.is_empty()),
-            ("who.organisations", "organisations", organisations.is_empty()),
-            ("who.kinds", "kinds", kinds.is_empty()),
-            ("who.sectors", "sectors", sectors.is_empty()),
-            ("who.countries", "countries", countries.is_empty()),
-            ("who.accreditations", "accreditations", accreditations.is_empty()),
-            ("who.roles", "roles", roles.is_empty()),
-            ("columns", "columns", columns.is_all()),
-            ("purposes", "purposes", purposes.is_empty()),
-            ("legal_basis", "legal basis", legal_basis.is_none()),
-            ("when", "validity", when.is_empty()),
-        ];
-        for (field, term, _) in asked.into_iter().filter(|(.., absent)| !absent) {
-            self.enforced(format!("{path}.{field}"), term);
+        for (field, term, absent) in [
+            ("actions", ("actions", "actions"), actions.is_empty()),
+            ("who.organisations", ("organisations", "organisations"), organisations.is_empty()),
+            ("who.kinds", ("kinds of participants", "types de participants"), kinds.is_empty()),
+            ("who.sectors", ("sectors", "secteurs"), sectors.is_empty()),
+            ("who.countries", ("countries", "pays"), countries.is_empty()),
+            ("who.accreditations", ("accreditations", "accréditations"), accreditations.is_empty()),
+            ("who.roles", ("roles", "rôles"), roles.is_empty()),
+            ("columns", ("columns", "colonnes"), columns.is_all()),
+            ("purposes", ("purposes", "finalités"), purposes.is_empty()),
+            ("legal_basis", ("legal basis", "base légale"), legal_basis.is_none()),
+            ("when", ("validity", "période de validité"), when.is_empty()),
+        ] {
+            if !absent {
+                self.push(format!("{path}.{field}"), term, Coverage::Enforced);
+            }
         }
         self.how(&format!("{path}.how"), how);
         for (index, duty) in duties.iter().enumerate() {
             let term = match duty {
-                Duty::Attribute(_) => "attribute",
-                Duty::DeleteAfterDays(_) => "delete after days",
-                Duty::NoReidentification => "no re-identification",
-                Duty::Notify(_) => "notify",
-                Duty::ShareAlike => "share alike",
+                Duty::Attribute(_) => ("attribution to carry along", "mention à porter"),
+                Duty::DeleteAfterDays(_) => ("deletion after so many days", "effacement après tant de jours"),
+                Duty::NoReidentification => ("no re-identification", "aucune réidentification"),
+                Duty::Notify(_) => ("notification", "notification"),
+                Duty::ShareAlike => ("share alike", "partage à l'identique"),
             };
-            let path = format!("{path}.duties[{index}]");
-            self.0.push(Covered { path, term: term.to_owned(), coverage: Coverage::Duty });
+            self.push(format!("{path}.duties[{index}]"), term, Coverage::Duty);
         }
     }
 
@@ -99,44 +96,41 @@ impl Terms {
             certificate_required,
         } = how;
         if row_filter.is_some() {
-            self.enforced(format!("{path}.row_filter"), "row filter");
+            self.push(format!("{path}.row_filter"), ("row filter", "filtre de lignes"), Coverage::Enforced);
         }
         for (column, mask) in masks {
             let term = match mask {
-                Mask::Null => "mask null",
-                Mask::Constant(_) => "mask constant",
-                Mask::Hmac => "mask hmac",
-                Mask::Prefix(_) => "mask prefix",
-                Mask::Year => "mask year",
-                Mask::Bucket(_) => "mask bucket",
+                Mask::Null => ("mask: no value", "masque : aucune valeur"),
+                Mask::Constant(_) => ("mask: a constant", "masque : une constante"),
+                Mask::Hmac => ("mask: pseudonyms", "masque : des pseudonymes"),
+                Mask::Prefix(_) => ("mask: the first characters", "masque : les premiers caractères"),
+                Mask::Year => ("mask: the year", "masque : l'année"),
+                Mask::Bucket(_) => ("mask: steps", "masque : des paliers"),
             };
-            self.enforced(format!("{path}.masks.{}", column.escape_debug()), term);
-        }
-        if aggregate_only.is_some() {
-            self.enforced(format!("{path}.aggregate_only"), "aggregates only, smallest group");
-        }
-        if max_rows.is_some() {
-            self.enforced(format!("{path}.max_rows"), "rows per answer");
+            self.push(format!("{path}.masks.{}", column.escape_debug()), term, Coverage::Enforced);
         }
         for (field, term, given) in [
-            ("privacy", "differential privacy", privacy.is_some()),
-            ("max_queries", "queries under one grant", max_queries.is_some()),
-            ("rate", "queries in a span of time", !rate.is_empty()),
-            ("no_join_on", "columns that no query joins on", !no_join_on.is_empty()),
-            ("templates", "only approved queries", templates.is_some()),
+            (
+                "aggregate_only",
+                ("aggregates only, smallest group", "agrégats seulement, plus petit groupe"),
+                aggregate_only.is_some(),
+            ),
+            ("privacy", ("differential privacy", "confidentialité différentielle"), privacy.is_some()),
+            ("max_rows", ("rows of an answer", "lignes par réponse"), max_rows.is_some()),
+            ("max_queries", ("queries under one grant", "requêtes par accord"), max_queries.is_some()),
+            ("rate", ("queries in a span of time", "requêtes par durée"), !rate.is_empty()),
+            ("no_join_on", ("columns that no query joins on", "colonnes sans jointure"), !no_join_on.is_empty()),
+            ("templates", ("only approved queries", "seulement des requêtes approuvées"), templates.is_some()),
+            ("consent_required", ("consent", "consentement"), *consent_required),
+            ("certificate_required", ("client certificate", "certificat client"), *certificate_required),
         ] {
             if given {
-                self.enforced(format!("{path}.{field}"), term);
+                self.push(format!("{path}.{field}"), term, Coverage::Enforced);
             }
         }
         if *difference_check {
-            self.refused(format!("{path}.difference_check"), "difference from earlier answers");
-        }
-        if *consent_required {
-            self.enforced(format!("{path}.consent_required"), "consent required");
-        }
-        if *certificate_required {
-            self.enforced(format!("{path}.certificate_required"), "certificate required");
+            let term = ("check against earlier answers", "comparaison aux réponses précédentes");
+            self.push(format!("{path}.difference_check"), term, Coverage::Refused);
         }
     }
 }

@@ -138,8 +138,8 @@ impl Checker<'_> {
         for term in coverage(self.policy).into_iter().filter(|term| term.coverage == Coverage::Refused) {
             self.error(
                 term.path,
-                format!("this hub does not enforce this term ({})", term.term),
-                format!("ce hub n'applique pas ce terme ({})", term.term),
+                format!("this hub does not enforce this term ({})", term.term.en),
+                format!("ce hub n'applique pas ce terme ({})", term.term.fr),
             );
         }
     }

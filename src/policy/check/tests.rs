@@ -327,3 +327,20 @@ fn coverage_names_each_term_once_and_what_becomes_of_it() {
     }
     assert!(!enforced.contains(&"rules[1].who.kinds"));
 }
+
+#[test]
+fn coverage_says_each_term_in_both_languages() {
+    let text = include_str!("../odrl/tests/rich.yaml");
+    let covered = coverage(&manifest::parse(text).unwrap());
+    let french: BTreeSet<&str> = covered.iter().map(|one| one.term.fr.as_str()).collect();
+    // Words that both languages write alike; anything else would be one of them left untranslated.
+    let alike = ["actions", "organisations", "notification"];
+    for term in covered.iter().map(|one| &one.term) {
+        assert!(!term.en.is_empty() && !term.fr.is_empty(), "{term:?}");
+        assert!(term.en != term.fr || alike.contains(&term.en.as_str()), "{term:?}");
+    }
+    for said in ["pays", "base légale", "masque : l'année", "confidentialité différentielle", "partage à l'identique"]
+    {
+        assert!(french.contains(said), "{said}: {french:?}");
+    }
+}

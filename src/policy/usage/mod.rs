@@ -198,12 +198,6 @@ impl CompiledPolicy {
         self.digest
     }
 
-    /// The permit for the dataset's owner: of its own data the rule's limits do not bind, the floor does.
-    #[must_use]
-    pub fn for_owner(&self, permit: Permit) -> Permit {
-        Permit { how: self.policy.floor.clone(), ..permit }
-    }
-
     /// A decision that named no rule, as it is where this rule alone may govern.
     #[must_use]
     pub fn governed_by(&self, rule: &Rule, decision: &Decision, action: Action) -> Decision {

@@ -6,7 +6,7 @@ use super::{
     generate::{Asked, anyone, at, name, policy},
     *,
 };
-use crate::domain::{Clause, Columns, How, Mask, Text, Who, Window};
+use crate::domain::{Clause, Columns, Filter, How, Mask, Text, Who, Window};
 
 pub(super) static VOCABULARY: LazyLock<Vocabulary> = LazyLock::new(|| super::super::vocabulary::load().unwrap());
 
@@ -206,8 +206,24 @@ fn obligations_are_the_governing_rules_joined_with_the_floor_and_never_another_p
     assert_eq!(permit("lax").how.max_rows, Some(100));
     assert!(permit("lax").how.masks.is_empty());
     assert_eq!(permit("lax").how.aggregate_only, Some(5));
-    let compiled = CompiledPolicy::new(policy.clone()).unwrap();
-    assert_eq!(compiled.for_owner(permit("strict")).how, floor);
+}
+
+#[test]
+fn of_ones_own_data_the_floor_binds_but_for_its_row_filter_and_masks() {
+    let seen = How { max_rows: Some(100), certificate_required: true, ..How::default() };
+    let filter = Some(Filter::IsNotNull { column: "age".to_owned() });
+    let masks = BTreeMap::from([("age".to_owned(), Mask::Null)]);
+    let floor = |how: &How| How { row_filter: filter.clone(), masks: masks.clone(), ..how.clone() };
+    let strict = Rule { how: How { max_rows: Some(1), ..How::default() }, ..anyone("strict", Effect::Deny) };
+    let of_owner = |how: &How, action| Policy { floor: floor(how), ..policy(vec![strict.clone()]) }.for_owner(action);
+    for action in [Action::Aggregate, Action::Read, Action::Download] {
+        assert_eq!(of_owner(&seen, action), Some(seen.clone()));
+    }
+    let templates = Some(BTreeMap::new());
+    for closed in [How { aggregate_only: Some(5), ..seen.clone() }, How { templates, ..seen.clone() }] {
+        assert_eq!(of_owner(&closed, Action::Read), Some(closed.clone()));
+        assert_eq!(of_owner(&closed, Action::Download), None, "nobody has the rows as they are");
+    }
 }
 
 #[test]

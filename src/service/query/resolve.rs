@@ -340,18 +340,18 @@ impl DatasetUse {
     }
 }
 
-/// One's own dataset: the floor of its policy binds, its row filter and masks do not.
+/// One's own dataset, which takes no rule: the floor alone.
 fn own_terms(dataset: &Dataset, in_force: Option<PolicyVersion>, ask: &QueryRequest) -> Result<Terms> {
     let version = in_force.ok_or_else(|| no_policy(&dataset.id))?;
-    let how = How { row_filter: None, masks: BTreeMap::new(), ..version.policy.floor.clone() };
-    let aggregate = how.aggregate_only.is_some();
-    if aggregate && ask.download {
-        return Err(Error::new(Reason::PolicyDenied).with("dataset", &dataset.id).with("clause", "action").with_words(
+    let action = if ask.download { Action::Download } else { Action::Read };
+    let how = version.policy.for_owner(action).ok_or_else(|| {
+        Error::new(Reason::PolicyDenied).with("dataset", &dataset.id).with("clause", "action").with_words(
             "detail",
-            "its floor releases aggregates only",
-            "son plancher ne laisse sortir que des agrégats",
-        ));
-    }
+            "the floor of its policy lets nobody have the rows as they are",
+            "le plancher de sa politique ne laisse sortir les lignes pour personne",
+        )
+    })?;
+    let aggregate = how.aggregate_only.is_some();
     Ok(Terms { version, grant: None, permit: None, how, columns: Columns::All, aggregate })
 }
 

@@ -19,6 +19,7 @@ use crate::{
 const MOST: u32 = 10_000;
 
 /// The uses of a period.
+#[derive(Default)]
 pub(super) struct History {
     pub(super) uses: Vec<Past>,
     pub(super) replayed: Replayed,
@@ -26,6 +27,8 @@ pub(super) struct History {
     gone: BTreeSet<ParticipantId>,
     /// Whether a denied query was seen, of which the log does not hold the action.
     denials: bool,
+    /// How many of the queries the owner ran on its own data.
+    own: usize,
 }
 
 /// One use, however often it was seen.
@@ -48,7 +51,8 @@ impl Services {
         let mut gathered = Gathered {
             known,
             uses: BTreeMap::new(),
-            history: History { uses: Vec::new(), replayed: Replayed::default(), gone: BTreeSet::new(), denials: false },
+            history: History::default(),
+            owner: dataset.id.owner.clone(),
             open: dataset.access == Access::Open,
         };
         let mut tx = self.read().await?;
@@ -85,13 +89,24 @@ impl History {
                     .to_owned(),
             });
         }
-        if self.replayed.queries > 0 {
+        if self.replayed.queries > self.own {
             said.push(Text {
                 en: "who queried is taken to be a requester, with the columns of the grant or rule: the log names \
                      neither the member nor the columns"
                     .to_owned(),
                 fr: "l'auteur d'une requête est supposé requester, avec les colonnes de l'accord ou de la règle : le \
                      journal ne nomme ni le membre ni les colonnes"
+                    .to_owned(),
+            });
+        }
+        if self.own > 0 {
+            said.push(Text {
+                en: "what the owner queried of its own data takes no rule: the floor alone is tried, without its row \
+                     filter and masks; whether rows or aggregates were asked for the log does not hold"
+                    .to_owned(),
+                fr: "les requêtes du propriétaire sur ses propres données ne dépendent d'aucune règle : seul le plancher \
+                     est essayé, sans son filtre de lignes ni ses masques ; le journal ne dit pas si elles demandaient \
+                     des lignes ou des agrégats"
                     .to_owned(),
             });
         }
@@ -120,6 +135,7 @@ struct Gathered {
     /// By what makes two uses the same.
     uses: BTreeMap<String, Past>,
     history: History,
+    owner: ParticipantId,
     open: bool,
 }
 
@@ -187,10 +203,6 @@ impl Gathered {
 
     fn decision(&mut self, entry: &LeafView, dataset: &DatasetId, grants: &[Grant], now: Timestamp) {
         let (Some(actor), Some(purpose)) = (&entry.actor, &entry.purpose) else { return };
-        // Of its own data the owner needs no rule.
-        if *actor == dataset.owner {
-            return;
-        }
         let name = dataset.to_string();
         let used = entry.facts.get("datasets").and_then(serde_json::Value::as_array);
         let used = used.and_then(|all| all.iter().find(|one| one["dataset"] == name.as_str()));
@@ -198,13 +210,17 @@ impl Gathered {
         if !permitted && entry.dataset.as_ref() != Some(dataset) {
             return;
         }
+        let own = *actor == self.owner;
         self.history.replayed.queries += 1;
+        self.history.own += usize::from(own);
         let cited: Option<GrantId> = used.and_then(|one| one["grant"].as_str()).and_then(|id| id.parse().ok());
         let grant = cited.and_then(|id| grants.iter().find(|grant| grant.id == id));
+        let whole = entry.facts.get("download").and_then(serde_json::Value::as_bool) == Some(true);
         let asked = match grant {
             Some(grant) => vec![(grant.action, grant.columns.clone())],
-            // What governs an open dataset is chosen by the purpose alone.
-            None if self.open => vec![(Action::Read, Columns::All)],
+            // One's own data takes no rule, and what governs an open dataset is chosen by the purpose alone.
+            None if whole => vec![(Action::Download, Columns::All)],
+            None if own || self.open => vec![(Action::Read, Columns::All)],
             None => vec![(Action::Aggregate, Columns::All), (Action::Read, Columns::All)],
         };
         self.history.denials |= !permitted && asked.len() > 1;
@@ -256,6 +272,8 @@ impl Gathered {
             all.denied += past.evidence.denied;
             all.last = all.last.max(past.evidence.last);
         }
+        // Its owner sees it in any case.
+        evidence.remove(&self.owner);
         for (participant, evidence) in evidence {
             if let Some(past) = self.past(&participant, requester(), Action::Discover, None, &Columns::All) {
                 past.evidence = evidence;

@@ -86,6 +86,8 @@ pub struct Flip {
     pub kind: FlipKind,
     /// What is done.
     pub action: Action,
+    /// Whether it is the owner's use of its own data, which takes no rule: the policy's floor alone binds it.
+    pub own: bool,
     /// What for; none for discovery.
     pub purpose: Option<PurposeSlug>,
     /// From when on: at once, or when this grant ends, which goes on under its own policy.
@@ -195,6 +197,10 @@ impl Trial {
 
     fn policy(&self) -> &Policy {
         self.draft.policy()
+    }
+
+    fn is_own(&self, past: &history::Past) -> bool {
+        past.who.participant == self.dataset.id.owner
     }
 
     fn judge<'a>(

@@ -99,14 +99,24 @@ impl Services {
 
     /// What permits a use under a policy; `bound` asks for the rule of its grant alone.
     fn outcome(&self, trial: &Trial, compiled: &CompiledPolicy, past: &Past, bound: bool) -> Result<Option<Outcome>> {
-        let judge = trial.judge(compiled, &past.who, self);
         let policy = compiled.policy();
+        if trial.is_own(past) {
+            let all = trial.dataset.columns().iter().map(|column| column.name.clone()).collect();
+            let outcome =
+                |how| Outcome { rule: None, terms: Terms { how, legal_basis: None, duties: Vec::new() }, columns: all };
+            return Ok(policy.for_owner(past.action).map(outcome));
+        }
+        let judge = trial.judge(compiled, &past.who, self);
         let Some(purpose) = &past.purpose else {
             let terms = Terms { how: How::default(), legal_basis: None, duties: Vec::new() };
             return Ok(judge.sees()?.then(|| Outcome { rule: None, terms, columns: BTreeSet::new() }));
         };
         if trial.dataset.access == Access::Open {
-            return Ok(match judge.open(&[Action::Read, Action::Aggregate], purpose)? {
+            let actions: &[_] = match past.action {
+                Action::Download => &[Action::Download],
+                _ => &[Action::Read, Action::Aggregate],
+            };
+            return Ok(match judge.open(actions, purpose)? {
                 Governing::Rule(_, rule, _) => Some(under(trial, policy, rule, &Columns::All)),
                 Governing::Nothing(_) => None,
             });
@@ -164,6 +174,7 @@ fn candidate(trial: &Trial, past: &Past, before: Option<Outcome>, after: Option<
             participant: past.who.participant.clone(),
             kind,
             action: past.action,
+            own: trial.is_own(past),
             purpose: past.purpose.clone(),
             after: after_grant.map(|grant| grant.valid_until),
             rule_before: before.and_then(|one| one.rule),

@@ -12,6 +12,7 @@ pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod sane;
+pub(crate) mod terminal;
 pub(crate) mod wait;
 
 pub(crate) use self::{

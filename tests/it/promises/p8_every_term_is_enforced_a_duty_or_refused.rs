@@ -11,7 +11,7 @@ use crate::{
         Hub, on_both_engines,
         raw::{frame, post},
     },
-    personas::{self, Admin, Persona, metadata, refused},
+    personas::{Admin, Persona, ask, metadata, refused},
     policies::{at_least, no_reidentification, only, permit, policy, prefix, stays_policy},
     world::{self, RESEARCH, World},
 };
@@ -21,7 +21,7 @@ on_both_engines!(
     what_cannot_be_enforced_is_refused_with_its_place,
     a_check_finds_what_publication_refuses,
     each_limit_of_a_rule_is_seen_in_answers,
-    a_floor_that_asks_for_a_certificate_binds_the_owner_too,
+    a_floor_that_asks_for_a_certificate_asks_the_owner_for_it_too,
     duties_are_recorded_in_the_grant,
     a_published_policy_never_changes,
 );
@@ -181,43 +181,43 @@ async fn each_limit_of_a_rule_is_seen_in_answers(hub: &mut Hub) {
     steward.publish(limited).await.unwrap();
     let asked = world.requester.request_access("chu.stays", pb::Action::Read, RESEARCH).await.unwrap();
     steward.approve(&asked).await.unwrap();
-    let ask = async |sql: &str| world.requester.query(RESEARCH, sql).await;
+    let read = async |sql: &str| world.requester.query(RESEARCH, sql).await;
 
-    assert_eq!(ask("select min(age) from chu.stays").await.unwrap().number(), 30, "the row filter");
-    let diagnoses = ask("select diagnosis, count(*) from chu.stays group by diagnosis").await.unwrap().by_key();
+    assert_eq!(read("select min(age) from chu.stays").await.unwrap().number(), 30, "the row filter");
+    let diagnoses = read("select diagnosis, count(*) from chu.stays group by diagnosis").await.unwrap().by_key();
     assert_eq!(diagnoses.keys().map(String::as_str).collect::<Vec<_>>(), ["E", "I", "J"], "the mask");
     let unconsented = "select count(*) from chu.stays where pid = 's00020'";
-    assert_eq!(ask(unconsented).await.unwrap().number(), 0, "the consent filter");
-    refused(ask("select admitted from chu.stays").await, Code::InvalidArgument, "QUERY_REJECTED");
-    refused(ask("select pid from chu.stays").await, Code::ResourceExhausted, "QUERY_LIMIT");
-    assert_eq!(ask("select pid from chu.stays limit 100").await.unwrap().rows().len(), 100, "the row cap");
+    assert_eq!(read(unconsented).await.unwrap().number(), 0, "the consent filter");
+    refused(read("select admitted from chu.stays").await, Code::InvalidArgument, "QUERY_REJECTED");
+    refused(read("select pid from chu.stays").await, Code::ResourceExhausted, "QUERY_LIMIT");
+    assert_eq!(read("select pid from chu.stays limit 100").await.unwrap().rows().len(), 100, "the row cap");
 
-    let tool = without_certificate(hub, &world.lab, &world.requester).await;
-    let answer = personas::ask(&tool, RESEARCH, "select count(*) from chu.stays").await;
+    let tool = without_certificate(&world.lab, &world.requester).await;
+    let answer = ask(&tool, RESEARCH, "select count(*) from chu.stays").await;
     let status = refused(answer, Code::PermissionDenied, "POLICY_DENIED");
     assert_eq!(metadata(&status, "clause"), "certificate");
 }
 
-/// A member that shows a token which is bound to no certificate.
-async fn without_certificate(hub: &Hub, admin: &Admin, member: &Persona) -> Persona {
+/// The member as a tool that has nothing but a token.
+async fn without_certificate(admin: &Admin, member: &Persona) -> Persona {
     let request = pb::CreateAccessTokenRequest { member: member.name.clone(), ..Default::default() };
     let token = admin.client.participants().create_access_token(request).await.unwrap().into_inner().access_token;
-    let site = hub.site();
-    let target = odh::cli::client::Target::new(&site.grpc, &site.ca_pem).with_bearer(token);
-    let bare = odh::cli::client::Client::connect(target).await.unwrap();
-    Persona { client: bare, ..member.clone() }
+    let target = odh::cli::client::Target::new(&member.site.grpc, &member.site.ca_pem).with_bearer(token);
+    Persona { client: odh::cli::client::Client::connect(target).await.unwrap(), ..member.clone() }
 }
 
-async fn a_floor_that_asks_for_a_certificate_binds_the_owner_too(hub: &mut Hub) {
+async fn a_floor_that_asks_for_a_certificate_asks_the_owner_for_it_too(hub: &mut Hub) {
     let world = world::small(hub).await;
-    let mut strict = crate::policies::stays_policy(&world.steward.dataset("stays"));
-    strict.floor = Some(pb::How { certificate_required: true, ..Default::default() });
-    world.steward.publish(strict).await.unwrap();
     let own = world.owner.requester().await;
+    let tool = without_certificate(&world.owner, &own).await;
     let count = "select count(*) from chu.stays";
+    ask(&tool, RESEARCH, count).await.unwrap();
+    let mut policy = stays_policy(&world.steward.dataset("stays"));
+    policy.floor = Some(pb::How { certificate_required: true, ..Default::default() });
+    world.steward.publish(policy).await.unwrap();
+    let status = refused(ask(&tool, RESEARCH, count).await, Code::PermissionDenied, "POLICY_DENIED");
+    assert_eq!(metadata(&status, "clause"), "certificate");
     own.query(RESEARCH, count).await.unwrap();
-    let tool = without_certificate(hub, &world.owner, &own).await;
-    refused(personas::ask(&tool, RESEARCH, count).await, Code::PermissionDenied, "POLICY_DENIED");
 }
 
 async fn duties_are_recorded_in_the_grant(hub: &mut Hub) {

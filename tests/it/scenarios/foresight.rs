@@ -7,8 +7,8 @@ use tonic::Code;
 
 use crate::{
     harness::{Hub, on_both_engines},
-    personas::{Requester, Steward, access_day, refused},
-    policies::{at_least, only, open_policy, permit, policy, stays_policy},
+    personas::{Requester, Steward, access_day, receive_download, refused},
+    policies::{at_least, only, open_policy, permit, policy, prefix, stays_policy},
     world::{self, RESEARCH, World},
 };
 
@@ -18,6 +18,7 @@ on_both_engines!(
     a_draft_is_tried_on_the_requests_grants_and_queries_of_a_period,
     a_narrower_filter_is_told_with_the_rows_that_pass,
     an_open_dataset_follows_a_draft_at_once,
+    of_what_the_owner_queried_itself_the_floor_alone_is_tried,
     only_a_steward_of_the_owner_simulates_and_it_is_recorded,
 );
 
@@ -185,6 +186,54 @@ async fn an_open_dataset_follows_a_draft_at_once(hub: &mut Hub) {
     assert_eq!((query.kind(), query.effective_time), (pb::FlipKind::Loses, None));
     let entry = flip(&tried, "lab", pb::Action::Discover, "").unwrap();
     assert_eq!(entry.kind(), pb::FlipKind::Loses);
+}
+
+async fn of_what_the_owner_queried_itself_the_floor_alone_is_tried(hub: &mut Hub) {
+    let world = world::small(hub).await;
+    let own = world.owner.requester().await;
+    let rows = "select pid, diagnosis from chu.stays where age < 30";
+    let before = own.query(RESEARCH, rows).await.unwrap().rows();
+    let dataset = world.steward.dataset("stays");
+    let file = pb::DownloadRequest {
+        dataset: dataset.clone(),
+        purpose: RESEARCH.to_owned(),
+        columns: vec!["pid".to_owned()],
+        ..Default::default()
+    };
+    receive_download(own.client.queries().download(file).await.unwrap().into_inner()).await.unwrap();
+
+    // Rules that shut everybody out, and the floor's filter and masks, are no matter of the owner's own use.
+    let mut closed = stays_policy(&dataset);
+    closed.rules.truncate(1);
+    closed.rules[0].purposes = vec!["marketing".to_owned()];
+    closed.rules[0].actions.push(pb::Action::Discover.into());
+    closed.rules[0].who = Some(pb::Who { kinds: vec![pb::ParticipantKind::Company.into()], ..Default::default() });
+    let masks = [("diagnosis".to_owned(), prefix(1))].into();
+    closed.floor = Some(pb::How { row_filter: Some(at_least("age", 40)), masks, ..Default::default() });
+    let tried = simulate(&world.steward, closed.clone()).await;
+    assert_eq!(tried.queries, 2);
+    assert!(tried.flips.iter().all(|flip| flip.participant != "participants/chu"), "{:#?}", tried.flips);
+    assert!(tried.assumptions.iter().any(|it| it.en.contains("takes no rule") && it.fr.contains("aucune règle")));
+    assert!(!tried.assumptions.iter().any(|it| it.en.contains("taken to be a requester")), "nobody else queried");
+    // And so it comes: the same rows as before.
+    world.steward.publish(closed.clone()).await.unwrap();
+    assert_eq!(own.query(RESEARCH, rows).await.unwrap().rows(), before);
+
+    // A smallest group in the floor binds the owner: aggregates only, and no file.
+    closed.rules[0].actions = vec![pb::Action::Aggregate.into()];
+    closed.floor = Some(pb::How { aggregate_only: Some(pb::AggregateOnly { k: 5 }), ..Default::default() });
+    let tried = simulate(&world.steward, closed.clone()).await;
+    let changed = flip(&tried, "chu", pb::Action::Read, RESEARCH).unwrap();
+    assert_eq!((changed.kind(), changed.own_data, changed.permitted_queries), (pb::FlipKind::Changes, true, 2));
+    assert_eq!((changed.rule_before.as_str(), changed.rule_after.as_str()), ("", ""));
+    assert_eq!(changed.effective_time, None, "its own use rests on no grant");
+    let term = &changed.terms[0];
+    assert_eq!((term.path.as_str(), term.kind()), ("/how/aggregate_only", pb::DifferenceKind::Tightened));
+    let lost = flip(&tried, "chu", pb::Action::Download, RESEARCH).unwrap();
+    assert_eq!((lost.kind(), lost.own_data, lost.permitted_queries), (pb::FlipKind::Loses, true, 1));
+    world.steward.publish(closed).await.unwrap();
+    refused(own.query(RESEARCH, rows).await, Code::InvalidArgument, "QUERY_REJECTED");
+    own.query(RESEARCH, "select count(*) from chu.stays").await.unwrap();
 }
 
 async fn only_a_steward_of_the_owner_simulates_and_it_is_recorded(hub: &mut Hub) {

@@ -21,3 +21,4 @@ mod tiles;
 mod tls;
 mod uploads;
 mod witness;
+mod wizard;
