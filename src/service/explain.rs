@@ -1,9 +1,14 @@
 //! Why a use is denied and what would unlock it: for the requester, for the owner, and for auditors.
 
-use super::{Services, decide::Judge, policy::Question};
+use super::{
+    Services,
+    decide::{Judge, for_owner},
+    policy::Question,
+};
 use crate::{
     domain::{
-        Action, Caller, Columns, Dataset, DatasetId, Decision, ParticipantId, PolicyVersion, PurposeSlug, Role, Text,
+        Action, Caller, Columns, Dataset, DatasetId, Decision, How, ParticipantId, PolicyVersion, PurposeSlug, Role,
+        Text,
     },
     error::{Error, Reason, Result},
     policy::{
@@ -41,6 +46,8 @@ pub struct Explanation {
     pub whole: bool,
     /// What would unlock a denied use, as far as the participant may know.
     pub unlocks: Vec<Unlock>,
+    /// If the participant is the dataset's owner, which takes no rule: what binds it, or why it may not.
+    pub own: Option<Result<How>>,
 }
 
 impl Services {
@@ -82,6 +89,16 @@ impl Services {
         let no_policy = || Error::not_found(format_args!("the policy of `{id}`"));
         let version = policy::in_force(&mut tx, id).await?.ok_or_else(no_policy)?;
         drop(tx);
+        if who.participant == id.owner {
+            let own = match question.action {
+                // Its entry the owner sees in any case.
+                Action::Discover => Ok(How::default()),
+                action => for_owner(&version.policy, action),
+            };
+            let decision = Decision { policy: version.digest, permit: None, trace: Vec::new() };
+            let (participant, unlocks) = (who.participant, Vec::new());
+            return Ok(Explanation { version, decision, participant, whole, unlocks, own: Some(own) });
+        }
         let compiled = self.compiled(&version)?;
         let judge = self.judge(&compiled, &who, &dataset)?;
         let asked = Question {
@@ -92,7 +109,7 @@ impl Services {
         };
         let decision = judge.decide(&asked)?;
         let unlocks = if decision.permit.is_some() { Vec::new() } else { judge.unlocks(&asked) };
-        Ok(Explanation { version, decision, participant: who.participant, whole, unlocks })
+        Ok(Explanation { version, decision, participant: who.participant, whole, unlocks, own: None })
     }
 
     /// Whether the caller may read everything that the log says of anybody.
