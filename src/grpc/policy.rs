@@ -301,7 +301,7 @@ pub(super) fn coverage_message(covered: &Covered) -> pb::TermCoverage {
 }
 
 fn decision_message(explained: Explanation) -> pb::Decision {
-    let Explanation { version, decision, participant, whole, unlocks } = explained;
+    let Explanation { version, decision, participant, whole, unlocks, own } = explained;
     let policy = &version.policy;
     let refusal = || {
         let mut refusal = status::refusal(&explain::refusal(&decision, policy, &participant, &unlocks));
@@ -316,7 +316,13 @@ fn decision_message(explained: Explanation) -> pb::Decision {
     pb::Decision {
         policy: names::policy_name(&policy.dataset, version.version),
         policy_digest: decision.policy.to_string(),
-        outcome: Some(decision.permit.clone().map_or_else(refusal, |permit| Outcome::Permit(permit_message(permit)))),
+        outcome: Some(match own {
+            Some(Ok(how)) => {
+                Outcome::Permit(pb::Permit { how: document::limits_message(how), ..pb::Permit::default() })
+            }
+            Some(Err(error)) => Outcome::Refusal(status::refusal(&error)),
+            None => decision.permit.clone().map_or_else(refusal, |permit| Outcome::Permit(permit_message(permit))),
+        }),
         trace: decision.trace.iter().filter(may_see).map(trace_message).collect(),
         unlocks: unlocks.into_iter().map(foresight::unlock_message).collect(),
     }

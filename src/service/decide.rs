@@ -4,8 +4,16 @@ use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use super::{Services, policy::Question};
 use crate::{
+<<<<<<< HEAD
     domain::{Action, Columns, Dataset, Decision, Effect, Name, PurposeSlug, Rule, RuleOutcome, Timestamp, Vocabulary},
     error::Result,
+=======
+    domain::{
+        Action, Columns, Dataset, Decision, How, Name, Permit, Policy, PurposeSlug, Rule, RuleOutcome, Timestamp,
+        Vocabulary,
+    },
+    error::{Error, Reason, Result},
+>>>>>>> odrl-next
     policy::{self as engine, Attributes, CompiledPolicy, Fault},
 };
 
@@ -15,6 +23,17 @@ pub(super) enum Governing<'a> {
     Rule(Action, &'a Rule, Box<Decision>),
     /// None; the first denial, if there is a rule.
     Nothing(Option<Box<Decision>>),
+}
+
+/// What binds the owner of a dataset on its own data, or why it cannot have the rows either.
+pub(super) fn for_owner(policy: &Policy, action: Action) -> Result<How> {
+    policy.for_owner(action).ok_or_else(|| {
+        Error::new(Reason::PolicyDenied).with("dataset", &policy.dataset).with("clause", "action").with_words(
+            "detail",
+            "the floor of its policy lets nobody have the rows as they are",
+            "le plancher de sa politique ne laisse sortir les lignes telles quelles pour personne",
+        )
+    })
 }
 
 /// A policy, and whom, when and on what it is asked about.

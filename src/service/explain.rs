@@ -2,12 +2,13 @@
 
 use super::{
     Services,
-    decide::{Governing, Judge},
+    decide::{Governing, Judge, for_owner},
     policy::Question,
 };
 use crate::{
     domain::{
-        Access, Action, Caller, Columns, Dataset, DatasetId, Decision, ParticipantId, PolicyVersion, PurposeSlug, Role,
+        Access, Action, Caller, Columns, Dataset, DatasetId, Decision, How, ParticipantId, PolicyVersion, PurposeSlug,
+        Role,
         Text,
     },
     error::{Error, Reason, Result},
@@ -46,6 +47,8 @@ pub struct Explanation {
     pub whole: bool,
     /// What would unlock a denied use, as far as the participant may know.
     pub unlocks: Vec<Unlock>,
+    /// If the participant is the dataset's owner, which takes no rule: what binds it, or why it may not.
+    pub own: Option<Result<How>>,
 }
 
 impl Services {
@@ -79,6 +82,16 @@ impl Services {
         };
         let no_policy = || Error::not_found(format_args!("the policy of `{id}`"));
         let version = policy::in_force(&mut self.read_as(&permit).await?, id).await?.ok_or_else(no_policy)?;
+        if who.participant == id.owner {
+            let own = match question.action {
+                // Its entry the owner sees in any case.
+                Action::Discover => Ok(How::default()),
+                action => for_owner(&version.policy, action),
+            };
+            let decision = Decision { policy: version.digest, permit: None, trace: Vec::new() };
+            let (participant, unlocks) = (who.participant, Vec::new());
+            return Ok(Explanation { version, decision, participant, whole, unlocks, own: Some(own) });
+        }
         let question = question.clone();
         self.aside(move |services| {
             let compiled = services.compiled(&version)?;
@@ -91,7 +104,8 @@ impl Services {
             };
             let decision = judge.explained(&asked)?;
             let unlocks = if decision.permit.is_some() { Vec::new() } else { judge.unlocks(&asked) };
-            Ok(Explanation { version, decision, participant: who.participant.clone(), whole, unlocks })
+            let participant = who.participant.clone();
+            Ok(Explanation { version, decision, participant, whole, unlocks, own: None })
         })
         .await
     }

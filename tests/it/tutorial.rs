@@ -123,6 +123,23 @@ fn every_command_of_the_page_on_policies_works() {
 }
 
 #[test]
+fn the_examples_of_the_page_on_policy_tests_pass() {
+    let folder = tempfile::tempdir().unwrap();
+    let tests = folder.path().join("tests");
+    fs::create_dir(&tests).unwrap();
+    fs::write(folder.path().join("stays.yaml"), include_str!("../../policies/demo/stays.yaml")).unwrap();
+    let page = include_str!("../../docs/policy-tests.md");
+    let examples: Vec<&str> = page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert_eq!(examples.len(), 2, "one for usage, one for roles");
+    for (number, text) in examples.iter().enumerate() {
+        fs::write(tests.join(format!("{number}.yaml")), text).unwrap();
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_odh")).args(["policy", "test"]).arg(folder.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("marketing is prohibited"), "{said}");
+}
+
+#[test]
 fn the_tutorial_tells_the_whole_story() {
     let blocks = blocks(TUTORIAL);
     let all: String = blocks.iter().map(|block| block.commands.as_str()).collect();

@@ -140,15 +140,21 @@ pub(super) fn decision(decision: &pb::Decision, session: &mut Session<'_>) -> Re
     }
     match &decision.outcome {
         Some(pb::decision::Outcome::Permit(permit)) => {
-            let by = session.out.lang.pick("permit by rule", "permis par la règle");
-            session.out.line(format_args!("{by} {}", permit.rule))?;
+            let lang = session.out.lang;
+            let by = if permit.rule.is_empty() {
+                lang.pick("permit: one's own data, under the floor", "permis : ses propres données, sous le plancher")
+            } else {
+                lang.pick("permit by rule ", "permis par la règle ")
+            };
+            session.out.line(format_args!("{by}{}", permit.rule))?;
             session.out.show(permit)?;
         }
         Some(pb::decision::Outcome::Refusal(refusal)) => {
             let reason = refusal.reason().as_str_name().trim_start_matches("ERROR_REASON_");
             let message = text(refusal.message.as_ref(), session.out.lang);
-            let denied = session.out.lang.pick("deny:", "refusé :");
-            session.out.line(format_args!("{denied} {message} [{reason}]"))?;
+            let denied = session.out.lang.pick("deny", "refusé");
+            let colon = session.out.lang.pick(":", " :");
+            session.out.line(format_args!("{denied} [{reason}]{colon} {message}"))?;
         }
         None => return Err(Failure::protocol("it lacks the outcome")),
     }

@@ -69,8 +69,8 @@ fn show(response: &pb::SimulatePolicyResponse, session: &mut Session<'_>) -> Res
     let (requests, grants, queries) = (response.access_requests, response.grants, response.queries);
     let (flips, same) = (response.flips.len(), response.unchanged);
     session.out.say(
-        format!("{requests} requests, {grants} grants in force and {queries} queries replayed: {flips} uses would come out otherwise, {same} the same"),
-        format!("{requests} demandes, {grants} accords en vigueur et {queries} requêtes rejoués : {flips} usages changeraient, {same} non"),
+        format!("replayed: requests {requests}, grants in force {grants}, queries {queries}; uses that would come out otherwise: {flips}, the same: {same}"),
+        format!("rejoués : demandes {requests}, accords en vigueur {grants}, requêtes {queries} ; usages qui changeraient : {flips}, inchangés : {same}"),
     );
     for assumption in &response.assumptions {
         let said = text(Some(assumption), lang);

@@ -19,7 +19,10 @@ use crate::{
     error::{Error, Reason, Result},
     policy::Attributes,
     query::GovernedDataset,
-    service::{decide::Governing, policy::Question},
+    service::{
+        decide::{Governing, for_owner},
+        policy::Question,
+    },
     store::{Topic, Tx, access, consent, dataset, policy},
 };
 
@@ -344,13 +347,7 @@ impl DatasetUse {
 fn own_terms(dataset: &Dataset, in_force: Option<PolicyVersion>, ask: &QueryRequest) -> Result<Terms> {
     let version = in_force.ok_or_else(|| no_policy(&dataset.id))?;
     let action = if ask.download { Action::Download } else { Action::Read };
-    let how = version.policy.for_owner(action).ok_or_else(|| {
-        Error::new(Reason::PolicyDenied).with("dataset", &dataset.id).with("clause", "action").with_words(
-            "detail",
-            "the floor of its policy lets nobody have the rows as they are",
-            "le plancher de sa politique ne laisse sortir les lignes pour personne",
-        )
-    })?;
+    let how = for_owner(&version.policy, action)?;
     let aggregate = how.aggregate_only.is_some();
     Ok(Terms { version, grant: None, permit: None, how, columns: Columns::All, aggregate })
 }

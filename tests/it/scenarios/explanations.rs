@@ -22,6 +22,7 @@ on_both_engines!(
     the_owner_and_an_auditor_see_the_whole_trace_of_anybody,
     a_missing_grant_says_whether_one_could_be_had,
     discovery_is_explained_without_a_purpose,
+    the_owner_is_told_what_the_floor_leaves_it_of_its_own_data,
     a_permit_shows_that_consent_is_required_and_an_explanation_its_time,
     a_rejected_query_is_explained_in_ones_language,
 );
@@ -155,6 +156,34 @@ async fn discovery_is_explained_without_a_purpose(hub: &mut Hub) {
     let request = ask(&world, pb::Action::Read, "");
     let answer = world.requester.client.policies().explain_decision(request).await;
     refused(answer, Code::InvalidArgument, "INVALID_ARGUMENT");
+}
+
+async fn the_owner_is_told_what_the_floor_leaves_it_of_its_own_data(hub: &mut Hub) {
+    let world = world::small(hub).await;
+    let mut closed = policy(&world.steward.dataset("stays"), Vec::new());
+    closed.rules.push(permit("visible", &[pb::Action::Discover], &[]));
+    closed.rules[0].legal_basis = 0;
+    closed.floor = Some(pb::How { aggregate_only: Some(pb::AggregateOnly { k: 7 }), ..Default::default() });
+    let version = world.steward.publish(closed).await.unwrap();
+    let own = |action, purpose: &str| pb::ExplainDecisionRequest {
+        participant: "participants/chu".to_owned(),
+        ..ask(&world, action, purpose)
+    };
+    // It says what its queries will find: no rule permits them, and none has to.
+    for persona in [&world.steward.0, &world.auditor.0] {
+        let decision = explain(persona, own(pb::Action::Read, RESEARCH)).await;
+        let Some(Outcome::Permit(permit)) = &decision.outcome else { panic!("{decision:?}") };
+        assert_eq!((permit.rule.as_str(), decision.trace.len()), ("", 0));
+        assert_eq!(permit.how.as_ref().unwrap().aggregate_only, Some(pb::AggregateOnly { k: 7 }));
+        assert_eq!(decision.policy_digest, version.digest);
+    }
+    let decision = explain(&world.steward, own(pb::Action::Discover, "")).await;
+    assert!(matches!(decision.outcome, Some(Outcome::Permit(_))), "{decision:?}");
+    let decision = explain(&world.steward, own(pb::Action::Download, RESEARCH)).await;
+    let Some(Outcome::Refusal(refusal)) = &decision.outcome else { panic!("{decision:?}") };
+    let message = refusal.message.as_ref().unwrap();
+    assert!(message.en.contains("floor") && message.fr.contains("plancher"), "{message:?}");
+    world.owner.requester().await.query(RESEARCH, "select count(*) from chu.stays").await.unwrap();
 }
 
 async fn a_permit_shows_that_consent_is_required_and_an_explanation_its_time(hub: &mut Hub) {

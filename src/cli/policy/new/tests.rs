@@ -67,6 +67,11 @@ fn answers_are_tried_at_once_and_asked_for_again() {
     let rule = policy.rules.iter().find(|rule| is_use(rule)).unwrap();
     assert_eq!((rule.who.kinds.len(), list(&rule.who.countries)), (1, "FR".to_owned()));
     assert_eq!(rule.how.aggregate_only, Some(12));
+    let told = format!("{} {}", rule.text.en, rule.text.fr);
+    assert!(
+        !["ten ", "dix ", "consent"].iter().any(|term| told.contains(term)),
+        "no term twice, else one is wrong: {told}"
+    );
     assert_eq!(rule.when[0].until.unwrap().to_string(), "2027-06-01T00:00:00.000000Z");
     assert_eq!(rule.how.max_rows, Some(10_000), "the default");
 }
