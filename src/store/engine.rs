@@ -87,7 +87,13 @@ impl Engine {
                 .await?;
             }
             Self::Postgres => {
-                conn.execute("SET synchronous_commit = on; SET lock_timeout = '2s'; SET TIME ZONE 'UTC'").await?;
+                // A hub that is gone without a word (its machine, its network) must not keep the log's head locked: its
+                // server ends a transaction of which it hears nothing.
+                conn.execute(
+                    "SET synchronous_commit = on; SET lock_timeout = '2s'; SET TIME ZONE 'UTC';
+                     SET idle_in_transaction_session_timeout = '5s'",
+                )
+                .await?;
             }
         }
         Ok(())
