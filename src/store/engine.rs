@@ -44,6 +44,7 @@ migrations! {
     8 "0008_transparency";
     9 "0009_privacy";
     10 "0010_request_age";
+    12 "0012_shards";
 }
 
 impl Engine {

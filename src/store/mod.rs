@@ -25,6 +25,7 @@ pub mod request;
 pub mod retention;
 mod row;
 mod sequencer;
+pub mod shard;
 #[cfg(test)]
 mod tests;
 mod tile;

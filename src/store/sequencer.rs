@@ -20,11 +20,12 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Engine, LogHead, StoreConfig, Tx, failed, log,
     outside::Outside,
+    shard,
     writer::{Boxed, Queued, Reply, Run, WriterMetrics},
 };
 use crate::{
-    audit::{Checkpoint, CheckpointSigner},
-    domain::{Clock, EntryDraft, Receipt},
+    audit::{Checkpoint, CheckpointSigner, Shard},
+    domain::{Clock, EntryDraft, HalfYear, Receipt},
     error::{Error, Reason, Result},
 };
 
@@ -51,6 +52,8 @@ pub(super) struct Sequencer {
 struct Known {
     head: LogHead,
     counters: log::Counters,
+    /// The half-year that the log is in.
+    shard: Option<shard::Current>,
 }
 
 /// Index and leaf hash of each entry of a job.
@@ -182,10 +185,14 @@ impl Sequencer {
         ran: &mut Vec<Ran>,
     ) -> std::result::Result<(Known, bool), End> {
         tx.conn().execute(self.engine.begin_with_savepoint()).await.map_err(failed)?;
-        let Known { head, counters } = self.current(tx, known).await?;
+        let Known { head, counters, mut shard } = self.current(tx, known).await?;
         let (origin, old_size) = (self.signer.origin(), head.frontier.size());
         let mut gathered = Gathered { head, counters, entries: Vec::new() };
+        let ended = self.cross_border(tx, &mut shard, &mut gathered).await?;
         self.run_all(tx, first, queue, &mut gathered, ran).await?;
+        if let (Some(ended), Some(current)) = (ended, shard) {
+            shard::end(tx, origin, &ended, current.name).await?;
+        }
         let Gathered { mut head, mut counters, entries } = gathered;
         let changed = !entries.is_empty();
         if changed {
@@ -197,7 +204,31 @@ impl Sequencer {
         if counters.len() > PARTIES {
             counters.clear();
         }
-        Ok((Known { head, counters }, changed))
+        Ok((Known { head, counters, shard }, changed))
+    }
+
+    /// When the first commit of a new half-year begins, places the entry that says so before all others.
+    ///
+    /// A clock that goes back crosses no border; entries on both sides of one may be out of step with it by a commit.
+    async fn cross_border(
+        &self,
+        tx: &mut Tx,
+        current: &mut Option<shard::Current>,
+        gathered: &mut Gathered,
+    ) -> Result<Option<Shard>> {
+        let (Some(now), false) = (HalfYear::of(self.clock.now()), gathered.head.frontier.size() == 0) else {
+            return Ok(None);
+        };
+        if current.is_none_or(|current| current.name < now) {
+            // Another replica may have been here.
+            *current = shard::current(tx, self.signer.origin()).await?;
+        }
+        let Some(ending) = current.filter(|current| current.name < now) else { return Ok(None) };
+        let (size, checkpoint) = (gathered.head.frontier.size(), gathered.head.checkpoint.clone());
+        let ended = Shard { name: ending.name, first: ending.first, size, checkpoint };
+        gathered.place(self.signer.origin(), self.clock.as_ref(), vec![ended.border(now)])?;
+        *current = Some(shard::Current { name: now, first: size });
+        Ok(Some(ended))
     }
 
     /// The head of the log and what is known of its counters.
@@ -209,8 +240,9 @@ impl Sequencer {
             (Engine::Sqlite, Some(known)) => Ok(known),
             (_, known) => {
                 let head = log::head(tx, self.signer.origin()).await?;
+                let shard = known.as_ref().and_then(|known| known.shard);
                 let counters = known.filter(|known| known.head.checkpoint == head.checkpoint).map(|k| k.counters);
-                Ok(Known { head, counters: counters.unwrap_or_default() })
+                Ok(Known { head, counters: counters.unwrap_or_default(), shard })
             }
         }
     }
