@@ -61,6 +61,11 @@ impl Table {
         self.push(path, format!("{figure:.2} ({note})"), format!("<= {bar}"), Some(figure <= bar));
     }
 
+    /// A number that must not be below its bar.
+    pub(crate) fn least(&mut self, path: &str, figure: f64, bar: f64, note: &str) {
+        self.push(path, format!("{figure:.2} ({note})"), format!(">= {bar}"), Some(figure >= bar));
+    }
+
     /// A figure without a bar.
     pub(crate) fn note(&mut self, path: &str, figure: &str) {
         self.push(path, figure.to_owned(), String::new(), None);

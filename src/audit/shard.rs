@@ -79,8 +79,8 @@ mod tests {
         let checkpoint = Checkpoint::of(signer.origin(), &frontier).sign(&signer).unwrap();
         let [name, next] = ["2026h1", "2026h2"].map(|text| text.parse::<HalfYear>().unwrap());
         let shard = Shard { name, first: 2, size: 7, checkpoint };
-        let (cited, signed) = Shard::cited(&view(&shard.border(next), 7), &key).unwrap().unwrap();
-        assert_eq!((cited, signed.root), (shard.clone(), frontier.root()));
+        let (cited, last) = Shard::cited(&view(&shard.border(next), 7), &key).unwrap().unwrap();
+        assert_eq!((cited, last.root), (shard.clone(), frontier.root()));
         assert_eq!(Shard::cited(&view(&EntryDraft::new(EntryKind::AuditPruned), 7), &key).unwrap(), None);
         let foreign = VerifierKey::of(&TestSigner::new("other.example/audit")).unwrap();
         for (index, shard, next, key) in [

@@ -15,7 +15,8 @@ pub struct HalfYear {
 impl HalfYear {
     /// The half-year of an instant; none for one that no calendar has.
     pub fn of(at: Timestamp) -> Option<Self> {
-        let date = jiff::Timestamp::from_microsecond(at.micros()).ok()?.to_zoned(jiff::tz::TimeZone::UTC);
+        let instant = jiff::Timestamp::from_microsecond(at.micros()).ok()?;
+        let date = jiff::tz::TimeZone::UTC.to_datetime(instant);
         Some(Self { year: date.year(), half: if date.month() < 7 { 1 } else { 2 } })
     }
 }
