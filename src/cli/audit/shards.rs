@@ -50,17 +50,14 @@ pub(super) struct Args {
 
 /// Runs `odh audit shards`.
 pub(super) async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
-    let (shards, minimum) = match &args.from {
-        Some(folder) => {
-            let key = super::export::key(Some(folder), args.key.as_deref())?;
-            super::export::verify(folder, &key, &[], &crate::cli::upload::entries(session.out))?;
-            (borders(folder, &key)?, None)
-        }
-        None => {
-            let client = session.client().await?;
-            let (shards, minimum) = of_hub(&client, args.key.as_deref()).await?;
-            (shards, Some(minimum))
-        }
+    let (shards, minimum) = if let Some(folder) = &args.from {
+        let key = super::export::key(Some(folder), args.key.as_deref())?;
+        super::export::verify(folder, &key, &[], &crate::cli::upload::entries(session.out))?;
+        (borders(folder, &key)?, None)
+    } else {
+        let client = session.client().await?;
+        let (shards, minimum) = of_hub(&client, args.key.as_deref()).await?;
+        (shards, Some(minimum))
     };
     if let Some(folder) = &args.save {
         files::private_folder(folder)?;
