@@ -3,6 +3,7 @@
 //! SQLite takes values bound to `?`: measured, that is a quarter cheaper than rows in one JSON text, and `$n` would be
 //! searched by name, which is quadratic in their number. The number of rows is rounded up to a power of two, so that a
 //! handful of prepared statements serves every commit; rows without a value in their first column are no rows.
+//! Several statements go to SQLite's thread together, since each way there and back costs more than a statement does.
 //! PostgreSQL takes one JSON text, since it allows 65,535 parameters at most and plans each text anew.
 
 use std::fmt::Write as _;
@@ -14,7 +15,7 @@ use super::{Engine, Tx, failed};
 use crate::error::{Error, Result};
 
 /// Rows in one statement: enough to be cheap, few enough for a bounded statement.
-const ROWS: usize = 256;
+pub(super) const ROWS: usize = 256;
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,18 +57,53 @@ pub(super) async fn insert(tx: &mut Tx, table: &Table, mut cells: Vec<Cell>) -> 
 }
 
 async fn insert_values(tx: &mut Tx, table: &Table, cells: Vec<Cell>) -> Result<()> {
-    let rows = (cells.len() / table.columns.len()).next_power_of_two();
-    // What is not bound is null.
-    let mut query = sqlx::query(AssertSqlSafe(values_sql(table, rows)));
-    for cell in cells {
-        query = match cell {
-            Cell::Int(value) => query.bind(value),
-            Cell::Text(value) => query.bind(value),
-            Cell::Bytes(value) => query.bind(value),
-        };
+    let mut script = Script::default();
+    script.insert(table, cells);
+    script.run(tx).await.map(|_| ())
+}
+
+/// Statements for SQLite that go to its thread together.
+#[derive(Debug, Default)]
+pub(super) struct Script {
+    sql: String,
+    cells: Vec<Cell>,
+    /// Rows that the inserts add.
+    pub(super) rows: u64,
+}
+
+impl Script {
+    /// Inserts rows, [`ROWS`] of them at most, given cell by cell.
+    pub(super) fn insert(&mut self, table: &Table, mut cells: Vec<Cell>) {
+        let width = table.columns.len();
+        let rows = cells.len() / width;
+        if rows == 0 {
+            return;
+        }
+        let padded = rows.next_power_of_two();
+        cells.resize(padded * width, Cell::Text(None));
+        self.rows += rows as u64;
+        self.then(&values_sql(table, padded), cells);
     }
-    query.execute(tx.conn()).await.map_err(failed)?;
-    Ok(())
+
+    /// Another statement, with `?` for each of these.
+    pub(super) fn then(&mut self, sql: &str, mut cells: Vec<Cell>) {
+        self.sql.push_str(sql);
+        self.sql.push_str(";\n");
+        self.cells.append(&mut cells);
+    }
+
+    /// Runs them in order; gives how many rows they have changed, all together.
+    pub(super) async fn run(self, tx: &mut Tx) -> Result<u64> {
+        let mut query = sqlx::query(AssertSqlSafe(self.sql));
+        for cell in self.cells {
+            query = match cell {
+                Cell::Int(value) => query.bind(value),
+                Cell::Text(value) => query.bind(value),
+                Cell::Bytes(value) => query.bind(value),
+            };
+        }
+        Ok(query.execute(tx.conn()).await.map_err(failed)?.rows_affected())
+    }
 }
 
 async fn insert_json(tx: &mut Tx, table: &Table, cells: Vec<Cell>) -> Result<()> {

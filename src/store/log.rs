@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, path::Path};
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::{
-    Tx,
-    bulk::{self, Cell, Table, Type},
+    Engine, Tx,
+    bulk::{self, Cell, Script, Table, Type},
     failed,
     row::RowExt as _,
     tile,
@@ -72,7 +72,7 @@ pub(super) fn head_of(row: &sqlx::any::AnyRow) -> Result<LogHead> {
 }
 
 /// Replaces the head if it still has `old_size` entries.
-pub(super) async fn advance(tx: &mut Tx, origin: &str, old_size: u64, head: &LogHead) -> Result<()> {
+async fn advance(tx: &mut Tx, origin: &str, old_size: u64, head: &LogHead) -> Result<()> {
     let size = signed(head.frontier.size());
     let frontier = head.frontier.to_bytes();
     let done = if old_size == 0 {
@@ -85,7 +85,7 @@ pub(super) async fn advance(tx: &mut Tx, origin: &str, old_size: u64, head: &Log
             sqlx::query(sql).bind(origin).bind(size).bind(frontier).bind(&head.checkpoint).bind(signed(old_size));
         query.execute(tx.conn()).await.map_err(failed)?
     };
-    if done.rows_affected() == 1 { Ok(()) } else { Err(Error::internal("the log's head moved under the writer")) }
+    if done.rows_affected() == 1 { Ok(()) } else { Err(moved()) }
 }
 
 /// An entry that has its place in the log and is to be written with the commit.
@@ -134,8 +134,15 @@ pub(super) async fn learn(tx: &mut Tx, drafts: &[EntryDraft], known: &mut Counte
     Ok(())
 }
 
-/// Writes the entries of a commit with their counters, datasets and openings, and the tiles that they complete.
-pub(super) async fn write(tx: &mut Tx, origin: &str, old_size: u64, entries: Vec<Placed>) -> Result<()> {
+/// Writes the entries of a commit with their counters, datasets and openings, and the tiles that they complete; and
+/// replaces the head if it still has `old_size` entries.
+pub(super) async fn write(
+    tx: &mut Tx,
+    origin: &str,
+    old_size: u64,
+    head: &LogHead,
+    entries: Vec<Placed>,
+) -> Result<()> {
     let mut hashes = Vec::with_capacity(entries.len());
     let (mut rows, mut counts, mut about, mut openings) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for Placed { index, at, draft, leaf, counters } in entries {
@@ -167,11 +174,36 @@ pub(super) async fn write(tx: &mut Tx, origin: &str, old_size: u64, entries: Vec
             ]);
         }
     }
-    bulk::insert(tx, &ENTRY, rows).await?;
-    bulk::insert(tx, &PARTY_ENTRY, counts).await?;
-    bulk::insert(tx, &ENTRY_DATASET, about).await?;
-    bulk::insert(tx, &OPENING, openings).await?;
-    tile::grow(tx, origin, old_size, &hashes).await
+    tile::grow(tx, origin, old_size, &hashes).await?;
+    let parts = [(&ENTRY, rows), (&PARTY_ENTRY, counts), (&ENTRY_DATASET, about), (&OPENING, openings)];
+    let small = parts.iter().all(|(table, cells)| cells.len() <= bulk::ROWS * table.columns.len());
+    if tx.engine == Engine::Sqlite && small && old_size > 0 {
+        let mut script = Script::default();
+        for (table, cells) in parts {
+            script.insert(table, cells);
+        }
+        let head = [
+            Cell::Int(signed(head.frontier.size())),
+            Cell::Bytes(head.frontier.to_bytes()),
+            Cell::Text(Some(head.checkpoint.clone())),
+            Cell::Text(Some(origin.to_owned())),
+            Cell::Int(signed(old_size)),
+        ];
+        script.then(
+            "UPDATE log_head SET size = ?, frontier = ?, checkpoint = ? WHERE origin = ? AND size = ?",
+            head.into(),
+        );
+        let expected = script.rows + 1;
+        return if script.run(tx).await? == expected { Ok(()) } else { Err(moved()) };
+    }
+    for (table, cells) in parts {
+        bulk::insert(tx, table, cells).await?;
+    }
+    advance(tx, origin, old_size, head).await
+}
+
+fn moved() -> Error {
+    Error::internal("the log's head moved under the writer")
 }
 
 /// The next number in a party's gap-free count, from 0.

@@ -196,9 +196,8 @@ impl Sequencer {
         let Gathered { mut head, mut counters, entries } = gathered;
         let changed = !entries.is_empty();
         if changed {
-            log::write(tx, origin, old_size, entries).await?;
             head.checkpoint = Checkpoint::of(origin, &head.frontier).sign(self.signer.as_ref())?;
-            log::advance(tx, origin, old_size, &head).await?;
+            log::write(tx, origin, old_size, &head, entries).await?;
         }
         tx.conn().execute("COMMIT").await.map_err(|error| End::Unknown(failed(error)))?;
         if counters.len() > PARTIES {
