@@ -83,15 +83,15 @@ async fn jobs_of_every_kind_keep_what_they_did_or_leave_nothing() {
     // What a job does: whether it writes a row, and whether it then fails.
     let kinds =
         [(true, true), (false, false), (true, false), (false, true), (true, true), (true, false), (false, false)];
-    let jobs = kinds.iter().cycle().take(21).enumerate().map(|(number, (writes, fails))| {
-        let (writes, fails) = (*writes, *fails);
+    let jobs = kinds.iter().cycle().take(21).enumerate().map(|(number, (adds, fails))| {
+        let (adds, fails) = (*adds, *fails);
         writer.submit(move |tx| {
             Box::pin(async move {
-                if writes {
+                if adds {
                     participant::add(tx, &participant_named(&format!("p{number}"), &siren(number))).await?;
                 }
                 let parties = EntryDraft::new(EntryKind::ParticipantRegistered).concerning(&"all".parse()?);
-                match (writes, fails) {
+                match (adds, fails) {
                     (true, true) => Err(Error::new(Reason::StateConflict)),
                     // It fails when its entries are placed: one is too large.
                     (false, true) => Ok(((), vec![parties, entry().fact("x", "y".repeat(20_000))])),
@@ -102,10 +102,10 @@ async fn jobs_of_every_kind_keep_what_they_did_or_leave_nothing() {
     });
     let done = futures::future::join_all(jobs).await;
     let mut tx = store.read().await.unwrap();
-    for (number, (outcome, (writes, fails))) in done.iter().zip(kinds.iter().cycle()).enumerate() {
+    for (number, (outcome, (adds, fails))) in done.iter().zip(kinds.iter().cycle()).enumerate() {
         assert_eq!(outcome.is_err(), *fails, "{number}");
         let found = participant::lookup(&mut tx, &format!("p{number}").parse().unwrap()).await.unwrap();
-        assert_eq!(found.is_some(), *writes && !*fails, "{number}");
+        assert_eq!(found.is_some(), *adds && !*fails, "{number}");
     }
     let size = 1 + 1 + 2 * done.iter().filter(|outcome| outcome.is_ok()).count() as u64;
     assert_eq!(audit::head(&mut tx, signer.origin()).await.unwrap().frontier.size(), size);
