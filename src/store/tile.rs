@@ -95,10 +95,11 @@ async fn fetch(tx: &mut Tx, origin: &str, wanted: BTreeSet<TileId>, size: u64) -
     let mut tiles = HashTiles::default();
     let mut stored = Vec::new();
     for id in wanted {
-        match id.width(size) {
-            TILE_WIDTH => stored.push(id),
-            width if width > 0 && id.level > 0 => stored.push(id),
-            _ => tiles.insert(id, hashes(tx, origin, id, size).await?),
+        let width = id.width(size);
+        if width == TILE_WIDTH || (width > 0 && id.level > 0) {
+            stored.push(id);
+        } else {
+            tiles.insert(id, hashes(tx, origin, id, size).await?);
         }
     }
     for part in stored.chunks(TOGETHER) {
