@@ -156,7 +156,8 @@ impl Sequencer {
         let (known, changed) = match done {
             Ok(done) => done,
             Err(End::Failed(error)) => {
-                if tx.conn().execute("ROLLBACK").await.is_err() {
+                let rolled_back = tokio::time::timeout(self.timeout, tx.conn().execute("ROLLBACK")).await;
+                if !matches!(rolled_back, Ok(Ok(_))) {
                     abandon(tx.conn, self.engine).await;
                 }
                 return Err(error);
