@@ -50,7 +50,7 @@ pub(crate) fn measure(table: &mut Table) {
         f64::midpoint(rates[ROUNDS / 2 - 1], rates[ROUNDS / 2])
     });
     let note = format!("{with:.0} over {without:.0} a second, {CLIENTS} clients, clock on the wall");
-    table.least("decisions with a durable entry, over those without", with / without, 0.9, &note);
+    table.at_least("decisions with a durable entry, over those without", with / without, 0.9, &note);
 }
 
 /// Decisions a second.

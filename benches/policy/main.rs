@@ -45,5 +45,5 @@ fn main() -> ExitCode {
     if runs("scale") {
         scale::measure(&mut table);
     }
-    table.finish("Policy decisions")
+    table.finish("Policy decisions", "CPU time")
 }

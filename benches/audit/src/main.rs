@@ -8,6 +8,9 @@
 #![allow(dead_code, reason = "the hub's own modules, of which this uses a part")]
 #![allow(unused_imports, reason = "the hub's own modules, of which this uses a part")]
 
+// What the benches share names the hub's modules as the library does.
+extern crate self as odh;
+
 #[path = "../../../src/audit/mod.rs"]
 mod audit;
 #[path = "../../../src/cli/hammer/direct.rs"]
@@ -94,7 +97,7 @@ async fn main() -> Result<ExitCode, Failed> {
     if asked.dir == temporary {
         std::fs::remove_dir_all(&temporary)?;
     }
-    Ok(table.finish("The audit log's sequencer (the clock on the wall, but for proofs)"))
+    Ok(table.finish("The audit log's sequencer", "the clock on the wall"))
 }
 
 impl Asked {
