@@ -16,7 +16,11 @@ mod operations;
 mod queries;
 mod reports;
 mod roles;
+<<<<<<< HEAD
 mod sight;
+=======
+mod shards;
+>>>>>>> main
 mod tiles;
 mod tls;
 mod uploads;

@@ -102,7 +102,7 @@ fn every_export_is_valid_against_the_dataspace_protocol() {
         let document = to_odrl(policy, &words()).unwrap();
         judge.accepts(0, &document)?;
         judge.accepts(1, &document)?;
-        for mut offer in to_offers(policy, &words()).unwrap().offers {
+        for mut offer in to_offers(policy, policy.digest(), &words()).unwrap().offers {
             judge.accepts(0, &offer)?;
             judge.accepts(3, &message("ContractOfferMessage", "offer", &offer))?;
             // A catalog's offers are about the dataset that they stand in.
