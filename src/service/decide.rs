@@ -4,16 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use super::{Services, policy::Question};
 use crate::{
-<<<<<<< HEAD
-    domain::{Action, Columns, Dataset, Decision, Effect, Name, PurposeSlug, Rule, RuleOutcome, Timestamp, Vocabulary},
-    error::Result,
-=======
     domain::{
-        Action, Columns, Dataset, Decision, How, Name, Permit, Policy, PurposeSlug, Rule, RuleOutcome, Timestamp,
+        Action, Columns, Dataset, Decision, Effect, How, Name, Policy, PurposeSlug, Rule, RuleOutcome, Timestamp,
         Vocabulary,
     },
     error::{Error, Reason, Result},
->>>>>>> odrl-next
     policy::{self as engine, Attributes, CompiledPolicy, Fault},
 };
 

@@ -16,11 +16,8 @@ mod operations;
 mod queries;
 mod reports;
 mod roles;
-<<<<<<< HEAD
-mod sight;
-=======
 mod shards;
->>>>>>> main
+mod sight;
 mod tiles;
 mod tls;
 mod uploads;
