@@ -143,8 +143,8 @@ impl Judge<'_> {
         }
         let question = Question { action: Action::Discover, purpose: None, columns: &Columns::All, rule: None };
         let decision = self.decide(&question)?;
-        let denied = decision.trace.iter().any(|rule| rule.outcome.denies());
-        Ok(if permits { decision.permit.is_some() } else { !denied })
+        let kept_out = decision.trace.iter().any(|rule| rule.outcome.denies());
+        Ok(if permits { decision.permit.is_some() } else { !kept_out })
     }
 }
 

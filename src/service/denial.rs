@@ -43,9 +43,8 @@ impl Services {
             self.inner.strangers.count(denied.call, reason.name());
             return Ok(());
         };
-        let mut entry = EntryDraft::by(EntryKind::CallDenied, caller)
-            .fact("call", denied.call)
-            .fact("reason", reason.name());
+        let mut entry =
+            EntryDraft::by(EntryKind::CallDenied, caller).fact("call", denied.call).fact("reason", reason.name());
         if let Some(dataset) = denied.error.params().get("dataset").and_then(|id| id.parse().ok()) {
             entry = entry.about(&dataset);
         }

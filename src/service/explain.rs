@@ -8,8 +8,7 @@ use super::{
 use crate::{
     domain::{
         Access, Action, Caller, Columns, Dataset, DatasetId, Decision, How, ParticipantId, PolicyVersion, PurposeSlug,
-        Role,
-        Text,
+        Role, Text,
     },
     error::{Error, Reason, Result},
     policy::{

@@ -15,8 +15,8 @@ use super::{Services, compare::PolicyChoice, decide::Judge};
 use crate::{
     audit::Committed,
     domain::{
-        AccessRequestId, Action, Caller, Dataset, Digest, EntryDraft, EntryKind, GrantId, How, Name, ParticipantId, Policy,
-        PolicyVersion, PurposeSlug, Text, Timestamp,
+        AccessRequestId, Action, Caller, Dataset, Digest, EntryDraft, EntryKind, GrantId, How, Name, ParticipantId,
+        Policy, PolicyVersion, PurposeSlug, Text, Timestamp,
     },
     error::{Error, Reason, Result},
     policy::{Act, CompiledPolicy, Family, Severity, diff::TermChange},
@@ -158,8 +158,7 @@ impl Services {
         let trial = Arc::new(Trial { dataset, draft: CompiledPolicy::new(draft)?, in_force, at });
         let history = Arc::new(history);
         let (tried, past) = (Arc::clone(&trial), Arc::clone(&history));
-        let (mut flips, unchanged) =
-            self.aside(move |services| services.replay(&tried, &past, &binding)).await?;
+        let (mut flips, unchanged) = self.aside(move |services| services.replay(&tried, &past, &binding)).await?;
         let entry = EntryDraft::by(EntryKind::PolicySimulated, caller)
             .about(&id)
             .fact("policy", trial.draft.digest().to_string())
