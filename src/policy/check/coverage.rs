@@ -3,7 +3,10 @@
 //! Every struct is taken apart field by field, so a term that is added to the model does not compile until it
 //! is said here what becomes of it.
 
-use crate::domain::{Duty, How, Mask, Policy, Rule, Text, Who};
+use crate::{
+    domain::{Duty, How, Mask, Policy, Rule, Text, Who},
+    policy::path::key,
+};
 
 /// What becomes of a term.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +110,7 @@ impl Terms {
                 Mask::Year => ("mask: the year", "masque : l'année"),
                 Mask::Bucket(_) => ("mask: steps", "masque : des paliers"),
             };
-            self.push(format!("{path}.masks.{}", column.escape_debug()), term, Coverage::Enforced);
+            self.push(format!("{path}.masks{}", key(column)), term, Coverage::Enforced);
         }
         for (field, term, given) in [
             (
