@@ -17,7 +17,7 @@ mod terms;
 mod tests;
 pub(in crate::policy) mod words;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 pub use self::terms::{Direction, TermChange, Terms, compare};
 use self::{region::effective, words::text};
@@ -66,7 +66,8 @@ pub fn diff(old: &Policy, new: &Policy, columns: Option<&[Column]>, vocabulary: 
         return Vec::new();
     }
     let space = Space::new(&[old, new], columns, vocabulary);
-    let mut differ = Differ { space, old, new, budget: BUDGET, found: Vec::new() };
+    let overlaps = Overlaps::new(&space, old, new);
+    let mut differ = Differ { space, old, new, overlaps, budget: BUDGET, work: region::WORK, found: Vec::new() };
     differ.reach(new, old, DifferenceKind::Lost);
     differ.reach(old, new, DifferenceKind::Gained);
     differ.denies();
@@ -87,7 +88,10 @@ struct Differ<'a> {
     space: Space,
     old: &'a Policy,
     new: &'a Policy,
+    overlaps: Overlaps,
     budget: u64,
+    /// The same for searches by boxes, which cost more each.
+    work: usize,
     found: Vec<Difference>,
 }
 
@@ -102,15 +106,15 @@ impl Differ<'_> {
         let mut bounded = true;
         let mut together = Together::new(&self.space, less, more);
         for rule in permits(less) {
-            match effective(&self.space, less, rule) {
+            match effective(&self.space, less, rule, &mut self.work) {
                 Some(cells) => known.extend(cells),
                 None => bounded = false,
             }
         }
         for (index, rule) in more.rules.iter().enumerate().filter(|(_, rule)| rule.effect == Effect::Permit) {
             let path = format!("rules[{index}]");
-            let cells = effective(&self.space, more, rule).filter(|_| bounded);
-            let Some(beyond) = cells.and_then(|cells| region::minus(cells, &known)) else {
+            let cells = effective(&self.space, more, rule, &mut self.work).filter(|_| bounded);
+            let Some(beyond) = cells.and_then(|cells| region::minus(cells, &known, &mut self.work)) else {
                 self.add(DifferenceKind::Changed, Some(&rule.id), path, too_much(rule));
                 continue;
             };
@@ -281,8 +285,33 @@ impl Differ<'_> {
 
     /// Whether some use is permitted by both rules, catalog entries aside.
     fn overlap(&self, one: &Rule, other: &Rule) -> bool {
-        let (one, other) = (uses(&self.space, one), uses(&self.space, other));
-        one.iter().any(|cell| other.iter().any(|next| cell.intersects(next)))
+        self.overlaps.of(one, other)
+    }
+}
+
+/// Which rules of the two policies share a use, looked at once: it is asked for every three of them.
+struct Overlaps {
+    place: HashMap<*const Rule, usize>,
+    shared: Vec<Vec<bool>>,
+}
+
+impl Overlaps {
+    fn new(space: &Space, old: &Policy, new: &Policy) -> Self {
+        let rules: Vec<&Rule> = old.rules.iter().chain(&new.rules).collect();
+        let cells: Vec<Vec<Cell>> = rules.iter().map(|rule| uses(space, rule)).collect();
+        let meet = |one: &[Cell], other: &[Cell]| one.iter().any(|cell| other.iter().any(|next| cell.intersects(next)));
+        let shared = cells.iter().map(|one| cells.iter().map(|other| meet(one, other)).collect()).collect();
+        let place = rules.iter().enumerate().map(|(place, rule)| (std::ptr::from_ref(*rule), place)).collect();
+        Self { place, shared }
+    }
+
+    /// For rules of the two policies as they were given, not copies of them.
+    fn of(&self, one: &Rule, other: &Rule) -> bool {
+        let place = |rule: &Rule| self.place.get(&std::ptr::from_ref(rule));
+        match (place(one), place(other)) {
+            (Some(one), Some(other)) => self.shared[*one][*other],
+            _ => false,
+        }
     }
 }
 

@@ -12,18 +12,23 @@ use crate::{
 
 /// Most boxes of a list.
 const MOST_CELLS: usize = 4_000;
+/// What the searches of one comparison may cost, in boxes looked at: well under a second.
+pub(super) const WORK: usize = 1_000_000;
 
 /// What a rule permits and no deny takes: a list of boxes, which may overlap those of other rules.
-pub(super) fn effective(space: &Space, policy: &Policy, rule: &Rule) -> Option<Vec<Cell>> {
+pub(super) fn effective(space: &Space, policy: &Policy, rule: &Rule, work: &mut usize) -> Option<Vec<Cell>> {
     let denies = policy.rules.iter().filter(|rule| rule.effect == Effect::Deny).flat_map(|deny| space.cells(deny));
     let denies: Vec<Cell> = denies.collect();
-    minus(space.cells(rule), &denies)
+    minus(space.cells(rule), &denies, work)
 }
 
-/// What is left of `cells` without `taken`; none if that has too many parts.
-pub(super) fn minus(cells: Vec<Cell>, taken: &[Cell]) -> Option<Vec<Cell>> {
+/// What is left of `cells` without `taken`; none if that has too many parts, or is more work than is left.
+pub(super) fn minus(cells: Vec<Cell>, taken: &[Cell], work: &mut usize) -> Option<Vec<Cell>> {
     let mut left = cells;
     for other in taken {
+        // Merging tries boxes against each other.
+        let cost = left.len() + left.len().min(MOST_MERGED).pow(2) / 16;
+        *work = work.checked_sub(cost)?;
         if !left.iter().any(|cell| cell.intersects(other)) {
             continue;
         }
