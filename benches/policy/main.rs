@@ -15,6 +15,7 @@ mod decisions;
 mod publish;
 mod reload;
 mod scale;
+#[expect(dead_code, reason = "shared with the other benches")]
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -41,5 +42,5 @@ fn main() -> ExitCode {
     if runs("scale") {
         scale::measure(&mut table);
     }
-    table.finish("Policy decisions")
+    table.finish("Policy decisions", "CPU time")
 }

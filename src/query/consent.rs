@@ -12,11 +12,11 @@ use roaring::RoaringBitmap;
 
 /// The ordinals of the subjects who consent. An ordinal outside, or none at all, has not consented.
 #[derive(Debug, Clone)]
-pub(super) struct ConsentBits(Arc<[u64]>);
+pub struct ConsentBits(Arc<[u64]>);
 
 impl ConsentBits {
     /// Expands the stored form; 1.25 MB per 10 million subjects.
-    pub(super) fn expand(bitmap: &RoaringBitmap) -> Self {
+    pub fn expand(bitmap: &RoaringBitmap) -> Self {
         let words = bitmap.max().map_or(0, |max| max as usize / 64 + 1);
         let mut bits = vec![0_u64; words];
         for ordinal in bitmap {

@@ -46,6 +46,7 @@ mod totalise;
 pub use admit::{Admitted, TextLimits, limits};
 pub use answer::{Answer, Counters, DatasetCounters};
 pub use check::check_how;
+pub use consent::ConsentBits;
 pub use dataset::{GovernedDataset, ORDINAL_COLUMN, arrow_type};
 pub use engine::{Engine, EngineConfig, Planned};
 pub use functions::scalar_function_names;

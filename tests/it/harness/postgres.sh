@@ -51,7 +51,8 @@ cd "$dir"
 "${as[@]}" "$bin/initdb" -D "$dir/data" -U odh --pwfile="$dir/password" --auth-local=trust --auth-host=password \
     --encoding=UTF8 --locale=C --no-sync >"$dir/initdb.log" 2>&1 || { cat "$dir/initdb.log" >&2; exit 1; }
 
-settings=(-c listen_addresses=127.0.0.1 -c "unix_socket_directories=$dir" -c max_connections=300 -c shared_buffers=64MB)
+settings=(-c listen_addresses=127.0.0.1 -c "unix_socket_directories=$dir" -c max_connections=300
+    -c "shared_buffers=${ODH_TEST_POSTGRES_BUFFERS:-64MB}")
 if [[ ${ODH_TEST_POSTGRES_FSYNC:-on} != on ]]; then
     settings+=(-c fsync=off -c synchronous_commit=off -c full_page_writes=off)
 fi
