@@ -61,7 +61,7 @@ reasons! {
     SirenInvalid "SIREN_INVALID" InvalidArgument "`{siren}` is not a SIREN: nine digits with a valid Luhn check digit" "`{siren}` n'est pas un SIREN : neuf chiffres dont la clé de Luhn est juste";
     CsrInvalid "CSR_INVALID" InvalidArgument "the certificate request is not usable: {detail}" "la demande de certificat est inutilisable : {detail}";
     SignatureInvalid "SIGNATURE_INVALID" InvalidArgument "the signature of this act is not valid: {detail}" "la signature de cet acte n'est pas valide : {detail}";
-    PolicyInvalid "POLICY_INVALID" InvalidArgument "the policy cannot be published: {path}: {detail}" "la politique ne peut pas être publiée : {path} : {detail}";
+    PolicyInvalid "POLICY_INVALID" InvalidArgument "the policy cannot be accepted: {path}: {detail}" "la politique est irrecevable : {path} : {detail}";
     PurposeUnknown "PURPOSE_UNKNOWN" InvalidArgument "`{purpose}` is not a purpose of this hub (see `odh policy purposes`)" "`{purpose}` n'est pas une finalité de ce hub (voir `odh policy purposes`)";
     ColumnUnknown "COLUMN_UNKNOWN" InvalidArgument "dataset `{dataset}` has no column `{column}`" "le jeu de données `{dataset}` n'a pas de colonne `{column}`";
     UploadMalformed "UPLOAD_MALFORMED" InvalidArgument "the file is malformed at line {line}: {detail}" "le fichier est mal formé à la ligne {line} : {detail}";

@@ -1,6 +1,6 @@
 //! The speed of policy decisions, each figure with its bar: `cargo bench --bench policy`.
 //!
-//! A word on the command line (`-- scale`) runs one part: `hub`, `usage`, `reload`, `publish` or `scale`. The last one
+//! A word on the command line (`-- scale`) runs one part: `hub`, `usage`, `reload`, `publish`, `audited` or `scale`. The last one
 //! makes a database of a million datasets, participants and grants in a temporary directory (some 4 GB, a few
 //! minutes); `ODH_BENCH_LARGE` is another number of them. `docs/performance.md` has the measured table, and says what
 //! the profile `quick` (`cargo bench --profile quick --bench policy`) leaves out.
@@ -11,11 +11,11 @@
     reason = "a bench that cannot go on stops, and prints its figures"
 )]
 
+mod audited;
 mod decisions;
 mod publish;
 mod reload;
 mod scale;
-#[expect(dead_code, reason = "shared with the other benches")]
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -38,6 +38,9 @@ fn main() -> ExitCode {
     }
     if runs("publish") {
         publish::measure(&mut table);
+    }
+    if runs("audited") {
+        audited::measure(&mut table);
     }
     if runs("scale") {
         scale::measure(&mut table);

@@ -69,11 +69,7 @@ pub(crate) fn measure(table: &mut Table) {
 
 async fn decisions(size: usize) -> Samples {
     let dir = tempfile::tempdir().unwrap();
-    let services = open(dir.path()).await;
-    services.close().await;
-    drop(services);
-    load(&dir.path().join("hub.db"), size).await;
-    let services = open(dir.path()).await;
+    let services = hub(dir.path(), size).await;
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut random = move || {
         state ^= state << 13;
@@ -96,8 +92,17 @@ async fn decisions(size: usize) -> Samples {
     Samples::sorted(samples)
 }
 
+/// A hub with so many datasets, participants and grants.
+pub(crate) async fn hub(dir: &Path, size: usize) -> Services {
+    let services = open(dir).await;
+    services.close().await;
+    drop(services);
+    load(&dir.join("hub.db"), size).await;
+    open(dir).await
+}
+
 /// A use of dataset `index` by the participant that has the grant on it.
-async fn decide(services: &Services, size: usize, index: usize) {
+pub(crate) async fn decide(services: &Services, size: usize, index: usize) {
     let dataset: DatasetId = dataset(index).parse().unwrap();
     let ask = QueryRequest {
         sql: String::new(),

@@ -12,6 +12,7 @@ mod note;
 mod opening;
 mod path;
 mod proof;
+mod shard;
 #[cfg(test)]
 mod testing;
 pub mod tile;
@@ -37,6 +38,7 @@ pub use path::{
     verify_inclusion,
 };
 pub use proof::TlogProof;
+pub use shard::Shard;
 pub use tile::{HashTiles, TileId};
 pub use tile_path::TilePath;
 pub use tree::{Frontier, Hash, leaf_hash, node_hash, subtree_root};

@@ -55,7 +55,7 @@ impl LeafView {
         if leaf.len() > MAX_LEAF {
             return Err(malformed());
         }
-        let wire: Wire = serde_json::from_slice(leaf).map_err(|_| malformed())?;
+        let wire: Wire<'_> = serde_json::from_slice(leaf).map_err(|_| malformed())?;
         let kind = EntryKind::ALL.iter().find(|kind| kind.as_str() == wire.t);
         let nonce = URL_SAFE_NO_PAD.decode(&wire.n).ok().and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
         let names_are_good = wire.c.keys().all(|name| is_secret_name(name));
@@ -71,13 +71,13 @@ impl LeafView {
             kind: *kind.ok_or_else(malformed)?,
             id: id.ok_or_else(malformed)?,
             at: wire.ts,
-            origin: wire.log,
+            origin: wire.log.into_owned(),
             actor: wire.actor,
-            parties: wire.parties,
+            parties: wire.parties.into_owned(),
             dataset: wire.ds,
             purpose: wire.purpose,
             fence,
-            facts: wire.f,
+            facts: wire.f.into_owned(),
             commitments: hashes(wire.c).ok_or_else(malformed)?,
             counters: hashes(wire.tseq).ok_or_else(malformed)?,
         })
@@ -144,7 +144,7 @@ mod tests {
             let damaged = flip(&leaf.bytes, at, mask);
             prop_assert_ne!(leaf_hash(&damaged), leaf.hash);
             if LeafView::parse(&damaged).is_ok() {
-                let wire: Wire = serde_json::from_slice(&damaged).unwrap();
+                let wire: Wire<'_> = serde_json::from_slice(&damaged).unwrap();
                 prop_assert_eq!(wire.canonical(), Some(damaged));
             }
         }

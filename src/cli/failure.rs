@@ -141,7 +141,8 @@ impl Failure {
                 .to_owned(),
             "UNAUTHENTICATED" => "odh member renew, odh enroll".to_owned(),
             "ENROLMENT_TOKEN_INVALID" => "odh member invite, odh participant invite".to_owned(),
-            "POLICY_INVALID" => "odh policy check -f FILE".to_owned(),
+            // What this side has found when it read the file is all that there is to say.
+            "POLICY_INVALID" if self.0.exit != Exit::Usage => "odh policy check -f FILE".to_owned(),
             _ => return None,
         };
         Some(hint)

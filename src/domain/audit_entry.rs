@@ -97,6 +97,8 @@ entry_kinds! {
     Erased "audit.erased";
     /// Old entries were pruned.
     AuditPruned "audit.pruned";
+    /// A half-year of the log began; it cites the final checkpoint of the one before.
+    ShardBegun "audit.shard";
     /// A call was denied.
     CallDenied "call.denied";
 }

@@ -103,14 +103,3 @@ pub struct Permit {
     /// Why personal data may be processed.
     pub legal_basis: LegalBasis,
 }
-
-impl Decision {
-    /// The clause to name in a denial: that of the rule that got furthest, or none if a deny rule fired.
-    pub fn nearest_miss(&self) -> Option<(&Name, Clause)> {
-        self.trace
-            .iter()
-            .filter(|trace| trace.outcome == RuleOutcome::Misses)
-            .filter_map(|trace| Some((&trace.rule, trace.first_failed?)))
-            .max_by_key(|(_, clause)| *clause as u8)
-    }
-}

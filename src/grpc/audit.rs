@@ -89,7 +89,7 @@ impl AuditService for Api {
     ) -> Result<Response<Self::ExportEntriesStream>, Status> {
         let (call, asked) = Call::split(request)?;
         let run = async {
-            let (head, committed) = call.services().start_export(call.caller()?).await?;
+            let (head, committed) = call.services().start_export(call.caller()?, asked.tree_size).await?;
             let header = pb::ExportHeader {
                 checkpoint: head.checkpoint.clone(),
                 tree_size: head.size,
@@ -183,6 +183,24 @@ impl AuditService for Api {
                 hashes: hash_messages(&hashes),
                 checkpoint: at_size(call.services(), checkpoint, to_size)?,
             })
+        };
+        call.answer(run).await
+    }
+
+    async fn list_shards(
+        &self,
+        request: Request<pb::ListShardsRequest>,
+    ) -> Result<Response<pb::ListShardsResponse>, Status> {
+        let (call, _) = Call::split(request)?;
+        let run = async {
+            let (ended, minimum_index) = call.services().shards(call.caller()?).await?;
+            let shards = ended.into_iter().map(|shard| pb::Shard {
+                name: shard.name.to_string(),
+                first_index: shard.first,
+                tree_size: shard.size,
+                checkpoint: shard.checkpoint,
+            });
+            Ok(pb::ListShardsResponse { shards: shards.collect(), minimum_index })
         };
         call.answer(run).await
     }

@@ -15,7 +15,7 @@ use crate::{
         Clause, Digest, How, LegalBasis, Permit, Policy, PolicyState, PolicyVersion, Purpose, RuleOutcome, RuleTrace,
     },
     error::{Error, Result},
-    policy::{Coverage, Covered, Finding, Severity, explain, odrl},
+    policy::{Coverage, Covered, Finding, Severity, explain, odrl, pointer},
     service::{Explanation, UseQuestion, etag},
 };
 
@@ -269,11 +269,6 @@ fn version_message(version: PolicyVersion) -> pb::PolicyVersion {
     }
 }
 
-/// `rules[0].how.masks.age` as a JSON Pointer: `/rules/0/how/masks/age`.
-pub(super) fn pointer(path: &str) -> String {
-    format!("/{}", path.replace('[', "/").replace(']', "").replace('.', "/"))
-}
-
 fn finding_message(finding: Finding) -> pb::Finding {
     pb::Finding {
         severity: severity_message(finding.severity),
@@ -302,7 +297,8 @@ fn decision_message(explained: Explanation) -> pb::Decision {
     let Explanation { version, decision, participant, whole, unlocks } = explained;
     let policy = &version.policy;
     let refusal = || {
-        let mut refusal = status::refusal(&explain::refusal(&decision, policy, &participant, &unlocks));
+        // What would unlock it stands beside it.
+        let mut refusal = status::refusal(&explain::refusal(&decision, policy, &participant, &[]));
         if whole {
             refusal.message = Some(foresight::text_message(explain::in_full(&decision, policy)));
         }
@@ -346,16 +342,5 @@ fn purpose_message(purpose: Purpose) -> pb::Purpose {
         iri: purpose.iri,
         parents: purpose.parents.iter().map(ToString::to_string).collect(),
         label: Some(pb::LocalizedText { fr: purpose.label_fr, en: purpose.label_en }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_path_of_a_term_is_a_json_pointer() {
-        assert_eq!(pointer("rules[12].how.masks.age"), "/rules/12/how/masks/age");
-        assert_eq!(pointer("floor"), "/floor");
     }
 }

@@ -2,9 +2,7 @@
 
 use super::{
     convert::{self, messages},
-    names, pb,
-    policy::pointer,
-    policy_document as document,
+    names, pb, policy_document as document,
 };
 use crate::{
     audit::Committed,
@@ -14,6 +12,7 @@ use crate::{
         Difference, DifferenceKind,
         diff::{Direction, TermChange},
         explain::{Step, Unlock},
+        pointer,
     },
     service::{Comparison, Flip, FlipKind, PolicyChoice, Simulation, SimulationRequest},
 };

@@ -11,13 +11,13 @@ use std::{
 };
 
 use serde::{
-    Deserializer,
+    Deserializer, Serialize,
     de::{DeserializeOwned, DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor},
 };
 use serde_norway::with::singleton_map_recursive;
 
 use crate::{
-    domain::Policy,
+    domain::{Duty, How, LegalBasis, Policy},
     error::{Error, Reason, Result},
 };
 
@@ -49,8 +49,26 @@ pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T> {
 
 /// Writes a policy as a manifest that [`parse`] reads back to the same policy.
 pub fn to_yaml(policy: &Policy) -> Result<String> {
+    written(policy)
+}
+
+/// Writes the terms of a permit as they stand in a manifest.
+pub fn terms_to_yaml(how: &How, legal_basis: Option<LegalBasis>, duties: &[Duty]) -> Result<String> {
+    #[derive(Serialize)]
+    struct Terms<'a> {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        legal_basis: Option<LegalBasis>,
+        #[serde(skip_serializing_if = "How::is_empty")]
+        how: &'a How,
+        #[serde(skip_serializing_if = "<[Duty]>::is_empty")]
+        duties: &'a [Duty],
+    }
+    written(&Terms { legal_basis, how, duties })
+}
+
+fn written<T: Serialize>(document: &T) -> Result<String> {
     let mut out = Vec::new();
-    singleton_map_recursive::serialize(policy, &mut serde_norway::Serializer::new(&mut out))
+    singleton_map_recursive::serialize(document, &mut serde_norway::Serializer::new(&mut out))
         .map_err(|e| Error::internal(format!("policy manifest: {e}")))?;
     String::from_utf8(out).map_err(|e| Error::internal(format!("policy manifest: {e}")))
 }
@@ -66,11 +84,45 @@ fn refusal(error: &serde_norway::Error) -> Error {
     if what.starts_with("data did not match any variant of untagged enum Value") {
         what = "expected true, false, an integer or a text (write decimals, dates and instants as text)";
     }
-    let mut detail: String = what.chars().take(MAX_DETAIL).collect();
-    if let Some(place) = error.location() {
-        let _ = write!(detail, " (line {}, column {})", place.line(), place.column());
+    if what == "invalid type: unit value, expected enum Mask" {
+        what = "expected a mask (to show no value at all, write 'null' in quotes)";
     }
-    Error::new(Reason::PolicyInvalid).with("path", path).with("detail", detail)
+    let mut en: String = what.chars().take(MAX_DETAIL).collect();
+    let mut fr = french(&en);
+    if let Some(place) = error.location() {
+        let _ = write!(en, " (line {}, column {})", place.line(), place.column());
+        let _ = write!(fr, " (ligne {}, colonne {})", place.line(), place.column());
+    }
+    Error::new(Reason::PolicyInvalid).with("path", path).with_words("detail", en, fr)
+}
+
+/// The parser's words in French, as far as they are the usual ones.
+fn french(en: &str) -> String {
+    let words = [
+        ("unknown field ", "champ inconnu "),
+        ("missing field ", "champ manquant "),
+        ("duplicate field ", "champ en double "),
+        ("unknown variant ", "valeur inconnue "),
+        ("invalid type: ", "type inattendu : "),
+        ("invalid value: ", "valeur inattendue : "),
+        (", expected one of ", ", attendu : l'un de "),
+        (", expected ", ", attendu : "),
+        (
+            "expected a mask (to show no value at all, write 'null' in quotes)",
+            "un masque est attendu (pour ne montrer aucune valeur, écrivez 'null' entre guillemets)",
+        ),
+        (
+            "expected true, false, an integer or a text (write decimals, dates and instants as text)",
+            "attendu : true, false, un entier ou un texte (décimaux, dates et instants s'écrivent comme des textes)",
+        ),
+        (" is given twice", " est donné deux fois"),
+        ("merge keys are not supported", "les clés de fusion ne sont pas admises"),
+        ("unit value", "rien"),
+        ("a sequence", "une liste"),
+        ("a map", "une table"),
+        ("a string", "un texte"),
+    ];
+    words.iter().fold(en.to_owned(), |said, (en, fr)| said.replace(en, fr))
 }
 
 fn is_path(text: &str) -> bool {

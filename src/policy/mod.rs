@@ -15,6 +15,7 @@ mod fault;
 mod hub;
 pub mod manifest;
 pub mod odrl;
+mod path;
 mod skew;
 pub mod suite;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub use check::{Coverage, Covered, Finding, Severity, check, check_among, covera
 pub use diff::{Difference, DifferenceKind, diff};
 pub use fault::Fault;
 pub use hub::{Act, Domain, Family, HubPolicy, Membership, Permit};
+pub use path::pointer;
 pub use skew::{ClockGuard, MOST_BACK};
 pub use usage::{Attributes, CompiledPolicy, Question, UsagePolicies, decide};
 

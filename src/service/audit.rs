@@ -5,13 +5,13 @@ use std::time::Duration;
 use super::Services;
 use crate::{
     audit::{
-        CheckpointSigner as _, Committed, Hash, Opening, TileId, TilePath, consistency_ranges, inclusion_ranges,
+        CheckpointSigner as _, Committed, Hash, Opening, Shard, TileId, TilePath, consistency_ranges, inclusion_ranges,
         tile::{TILE_WIDTH, add_to_bundle, exists, tile_bytes},
     },
     domain::{AuditEvent, Caller, DatasetId, EntryDraft, EntryKind, Page, PageRequest, ParticipantId, Timestamp},
     error::{Error, Result},
     policy::{Act, Domain, Family, Permit},
-    store::{Tx, audit as log, audit::Filter, member},
+    store::{Tx, audit as log, audit::Filter, member, shard},
 };
 
 /// How long a tail waits before it looks again: for entries of other replicas, and whether it may still go on.
@@ -77,11 +77,20 @@ impl Services {
     }
 
     /// Starts an export, which is itself an entry of the log and part of it.
-    pub async fn start_export(&self, caller: &Caller) -> Result<(ExportHead, Committed)> {
+    ///
+    /// With a size other than 0 it is the log as it was at the end of a half-year, which the entry is not part of.
+    pub async fn start_export(&self, caller: &Caller, size: u64) -> Result<(ExportHead, Committed)> {
         let (permit, party) = self.view(caller, Act::Export, Act::ExportAll).await?;
+        let shard = match size {
+            0 => None,
+            _ => Some(self.shard_of_size(size).await?),
+        };
         let scope = if party.is_some() { "own" } else { "all" };
         let entry = EntryDraft::by(EntryKind::AuditExported, caller).fact("scope", scope);
         let ((), committed) = self.change(&permit, move |_| Box::pin(async move { Ok(((), vec![entry])) })).await?;
+        if let Some(shard) = shard {
+            return Ok((ExportHead { checkpoint: shard.checkpoint, size: shard.size, party }, committed));
+        }
         let head = self.log_head(&mut self.read().await?).await?;
         Ok((ExportHead { checkpoint: head.checkpoint, size: head.frontier.size(), party }, committed))
     }
@@ -176,6 +185,20 @@ impl Services {
         let ranges = consistency_ranges(from, to)?;
         let tiles = log::tiles(&mut tx, self.origin(), &ranges, to).await?;
         Ok((to, ranges.iter().map(|range| tiles.root(range)).collect::<Result<_>>()?, head.checkpoint))
+    }
+
+    /// The half-years of the log that have ended, and the index below which entries are pruned. For every active member.
+    pub async fn shards(&self, caller: &Caller) -> Result<(Vec<Shard>, u64)> {
+        caller.require_active()?;
+        let mut tx = self.read().await?;
+        let ended = shard::ended(&mut tx, self.origin()).await?;
+        Ok((ended, self.log_head(&mut tx).await?.min_index))
+    }
+
+    async fn shard_of_size(&self, size: u64) -> Result<Shard> {
+        let ended = shard::ended(&mut self.read().await?, self.origin()).await?;
+        let found = ended.into_iter().find(|shard| shard.size == size);
+        found.ok_or_else(|| Error::invalid("tree_size", "no half-year of the log ended at this size"))
     }
 
     /// The bytes of a hash tile, which anyone may read; none if the log has no such tile.

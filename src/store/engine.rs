@@ -1,4 +1,5 @@
-//! What differs between SQLite and PostgreSQL: connecting, durability, transactions, migrations, bulk rows.
+//! What differs between SQLite and PostgreSQL: connecting, durability, transactions, migrations. (The rows of a commit
+//! are in `bulk.rs`.)
 
 use std::borrow::Cow;
 
@@ -43,6 +44,7 @@ migrations! {
     8 "0008_transparency";
     9 "0009_privacy";
     10 "0010_request_age";
+    12 "0012_shards";
 }
 
 impl Engine {
@@ -86,7 +88,13 @@ impl Engine {
                 .await?;
             }
             Self::Postgres => {
-                conn.execute("SET synchronous_commit = on; SET lock_timeout = '2s'; SET TIME ZONE 'UTC'").await?;
+                // A hub that is gone without a word (its machine, its network) must not keep the log's head locked: its
+                // server ends a transaction of which it hears nothing.
+                conn.execute(
+                    "SET synchronous_commit = on; SET lock_timeout = '2s'; SET TIME ZONE 'UTC';
+                     SET idle_in_transaction_session_timeout = '5s'",
+                )
+                .await?;
             }
         }
         Ok(())
@@ -157,77 +165,19 @@ impl Engine {
         }
     }
 
+    /// As [`Self::begin`], with the first job's savepoint in the same round trip.
+    pub(super) const fn begin_with_savepoint(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN IMMEDIATE; SAVEPOINT job",
+            Self::Postgres => "BEGIN; SAVEPOINT job",
+        }
+    }
+
     /// Reads the log's head and keeps other replicas from advancing it until the transaction ends.
     pub(super) const fn lock_head(self) -> &'static str {
         match self {
             Self::Sqlite => "SELECT size, frontier, checkpoint, min_idx FROM log_head WHERE origin = $1",
             Self::Postgres => "SELECT size, frontier, checkpoint, min_idx FROM log_head WHERE origin = $1 FOR UPDATE",
-        }
-    }
-
-    /// Inserts entries from one JSON parameter: an array of
-    /// `[idx, leaf, hash in hex, at, kind, actor, dataset, purpose]`.
-    pub(super) const fn insert_entries(self) -> &'static str {
-        match self {
-            Self::Sqlite => {
-                "INSERT INTO entry (idx, leaf, leaf_hash, at, kind, actor, dataset, purpose)
-                 SELECT json_extract(value, '$[0]'), CAST(json_extract(value, '$[1]') AS BLOB),
-                        unhex(json_extract(value, '$[2]')), json_extract(value, '$[3]'), json_extract(value, '$[4]'),
-                        json_extract(value, '$[5]'), json_extract(value, '$[6]'), json_extract(value, '$[7]')
-                 FROM json_each($1)"
-            }
-            Self::Postgres => {
-                "INSERT INTO entry (idx, leaf, leaf_hash, at, kind, actor, dataset, purpose)
-                 SELECT CAST(value ->> 0 AS BIGINT), convert_to(value ->> 1, 'UTF8'), decode(value ->> 2, 'hex'),
-                        CAST(value ->> 3 AS BIGINT), value ->> 4, value ->> 5, value ->> 6, value ->> 7
-                 FROM jsonb_array_elements(CAST($1 AS JSONB))"
-            }
-        }
-    }
-
-    /// Inserts counters of parties from one JSON parameter: an array of `[party, seq, idx]`.
-    pub(super) const fn insert_counts(self) -> &'static str {
-        match self {
-            Self::Sqlite => {
-                "INSERT INTO party_entry (party, seq, idx)
-                 SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]')
-                 FROM json_each($1)"
-            }
-            Self::Postgres => {
-                "INSERT INTO party_entry (party, seq, idx)
-                 SELECT value ->> 0, CAST(value ->> 1 AS BIGINT), CAST(value ->> 2 AS BIGINT)
-                 FROM jsonb_array_elements(CAST($1 AS JSONB))"
-            }
-        }
-    }
-
-    /// Inserts what entries are about from one JSON parameter: an array of `[dataset, idx]`.
-    pub(super) const fn insert_entry_datasets(self) -> &'static str {
-        match self {
-            Self::Sqlite => {
-                "INSERT INTO entry_dataset (dataset, idx)
-                 SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each($1)"
-            }
-            Self::Postgres => {
-                "INSERT INTO entry_dataset (dataset, idx)
-                 SELECT value ->> 0, CAST(value ->> 1 AS BIGINT) FROM jsonb_array_elements(CAST($1 AS JSONB))"
-            }
-        }
-    }
-
-    /// Inserts openings from one JSON parameter: an array of `[idx, field, party, salt in hex, value]`.
-    pub(super) const fn insert_openings(self) -> &'static str {
-        match self {
-            Self::Sqlite => {
-                "INSERT INTO opening (idx, field, party, salt, value)
-                 SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
-                        unhex(json_extract(value, '$[3]')), json_extract(value, '$[4]') FROM json_each($1)"
-            }
-            Self::Postgres => {
-                "INSERT INTO opening (idx, field, party, salt, value)
-                 SELECT CAST(value ->> 0 AS BIGINT), value ->> 1, value ->> 2, decode(value ->> 3, 'hex'), value ->> 4
-                 FROM jsonb_array_elements(CAST($1 AS JSONB))"
-            }
         }
     }
 

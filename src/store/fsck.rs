@@ -48,7 +48,7 @@ impl Fsck {
 pub async fn fsck(url: &str, key: &VerifierKey, progress: &mut (dyn FnMut(u64) + Send)) -> Result<Fsck> {
     let engine = Engine::of_url(url)?;
     let pool = engine.connect(AnyPoolOptions::new().max_connections(1), url).await?;
-    let mut tx = Tx { conn: pool.acquire().await.map_err(unavailable)?, engine };
+    let mut tx = Tx { conn: pool.acquire().await.map_err(unavailable)?, engine, used: false };
     let mut report = Fsck::default();
     let done = check(&mut tx, key, &mut report, progress).await;
     drop(tx);

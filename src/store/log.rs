@@ -2,18 +2,47 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use serde_json::json;
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::{Tx, failed, row::RowExt as _, tile};
+use super::{
+    Engine, Tx,
+    bulk::{self, Cell, Script, Table, Type},
+    failed,
+    row::RowExt as _,
+    tile,
+};
 use crate::{
     audit::{self, CheckpointSigner, Frontier, Leaf, LeafContext},
-    domain::{DatasetId, Digest, EntryDraft, ParticipantId, Timestamp},
+    domain::{EntryDraft, ParticipantId, Timestamp},
     error::{Error, Result},
 };
 
-/// Entries in one statement: enough to be cheap, few enough for a bounded parameter.
-const ROWS: usize = 256;
+const ENTRY: Table = Table {
+    name: "entry",
+    columns: &[
+        ("idx", Type::Int),
+        ("leaf", Type::Utf8),
+        ("leaf_hash", Type::Bytes),
+        ("at", Type::Int),
+        ("kind", Type::Text),
+        ("actor", Type::Text),
+        ("dataset", Type::Text),
+        ("purpose", Type::Text),
+    ],
+};
+const PARTY_ENTRY: Table =
+    Table { name: "party_entry", columns: &[("party", Type::Text), ("seq", Type::Int), ("idx", Type::Int)] };
+const ENTRY_DATASET: Table = Table { name: "entry_dataset", columns: &[("dataset", Type::Text), ("idx", Type::Int)] };
+const OPENING: Table = Table {
+    name: "opening",
+    columns: &[
+        ("idx", Type::Int),
+        ("field", Type::Text),
+        ("party", Type::Text),
+        ("salt", Type::Bytes),
+        ("value", Type::Text),
+    ],
+};
 
 /// The end of the log.
 #[derive(Debug, Clone)]
@@ -43,7 +72,7 @@ pub(super) fn head_of(row: &sqlx::any::AnyRow) -> Result<LogHead> {
 }
 
 /// Replaces the head if it still has `old_size` entries.
-pub(super) async fn advance(tx: &mut Tx, origin: &str, old_size: u64, head: &LogHead) -> Result<()> {
+async fn advance(tx: &mut Tx, origin: &str, old_size: u64, head: &LogHead) -> Result<()> {
     let size = signed(head.frontier.size());
     let frontier = head.frontier.to_bytes();
     let done = if old_size == 0 {
@@ -56,7 +85,7 @@ pub(super) async fn advance(tx: &mut Tx, origin: &str, old_size: u64, head: &Log
             sqlx::query(sql).bind(origin).bind(size).bind(frontier).bind(&head.checkpoint).bind(signed(old_size));
         query.execute(tx.conn()).await.map_err(failed)?
     };
-    if done.rows_affected() == 1 { Ok(()) } else { Err(Error::internal("the log's head moved under the writer")) }
+    if done.rows_affected() == 1 { Ok(()) } else { Err(moved()) }
 }
 
 /// An entry that has its place in the log and is to be written with the commit.
@@ -69,71 +98,112 @@ pub(super) struct Placed {
     pub(super) counters: BTreeMap<ParticipantId, u64>,
 }
 
-/// The next number of each party that this commit has counted so far.
+/// The next number of each party, of those whose number is known.
 pub(super) type Counters = BTreeMap<ParticipantId, u64>;
 
-/// Encodes `draft` as the entry with `index` and takes the next number of each of its parties.
-pub(super) async fn place(
-    tx: &mut Tx,
+/// Encodes `draft` as the entry with `index`; `taken` gains the numbers that come next after it.
+///
+/// Every party's next number is in `known`, or in `taken` if it has one there.
+pub(super) fn place(
     origin: &str,
     index: u64,
     at: Timestamp,
     draft: EntryDraft,
-    next: &mut Counters,
+    known: &Counters,
+    taken: &mut Counters,
 ) -> Result<Placed> {
     let mut counters = BTreeMap::new();
     for party in &draft.parties {
-        let number = match next.get(party) {
-            Some(number) => *number,
-            None => next_count(tx, party.as_str()).await?,
-        };
-        next.insert(party.clone(), number + 1);
+        let number = taken.get(party).or_else(|| known.get(party));
+        let number = *number.ok_or_else(|| Error::internal("a party's number is not known"))?;
         counters.insert(party.clone(), number);
+        taken.insert(party.clone(), number + 1);
     }
     let leaf = audit::encode(&draft, &LeafContext { origin, index, id: entry_id(at), at, counters: &counters })?;
     Ok(Placed { index, at, draft, leaf, counters })
 }
 
-/// Writes the entries of a commit with their counters, datasets and openings, and the tiles that they complete.
-pub(super) async fn write(tx: &mut Tx, origin: &str, old_size: u64, entries: &[Placed]) -> Result<()> {
-    let mut hashes = Vec::with_capacity(entries.len());
-    for part in entries.chunks(ROWS) {
-        let (mut rows, mut counts, mut about, mut openings) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for one in part {
-            let index = one.index;
-            let draft = &one.draft;
-            let leaf = str::from_utf8(&one.leaf.bytes).map_err(|_| Error::internal("a leaf is not text"))?;
-            rows.push(json!([
-                index,
-                leaf,
-                Digest(one.leaf.hash).hex(),
-                one.at.micros(),
-                draft.kind.as_str(),
-                draft.actor.as_ref().map(ParticipantId::as_str),
-                draft.dataset.as_ref().map(ToString::to_string),
-                draft.purpose.as_ref().map(ToString::to_string),
-            ]));
-            counts.extend(one.counters.iter().map(|(party, number)| json!([party.as_str(), number, index])));
-            about.extend(draft.every_dataset().iter().map(|dataset| json!([DatasetId::to_string(dataset), index])));
-            openings.extend(one.leaf.openings.iter().map(|opening| {
-                let party = opening.party.as_ref().map(ParticipantId::as_str);
-                json!([index, opening.field, party, Digest(opening.salt).hex(), opening.value])
-            }));
-            hashes.push(one.leaf.hash);
-        }
-        for (insert, rows) in [
-            (tx.engine.insert_entries(), rows),
-            (tx.engine.insert_counts(), counts),
-            (tx.engine.insert_entry_datasets(), about),
-            (tx.engine.insert_openings(), openings),
-        ] {
-            if !rows.is_empty() {
-                let rows = serde_json::Value::Array(rows).to_string();
-                sqlx::query(insert).bind(rows).execute(tx.conn()).await.map_err(failed)?;
-            }
+/// Reads the next number of each party of these drafts that is not known yet.
+pub(super) async fn learn(tx: &mut Tx, drafts: &[EntryDraft], known: &mut Counters) -> Result<()> {
+    for party in drafts.iter().flat_map(|draft| &draft.parties) {
+        if !known.contains_key(party) {
+            let next = next_count(tx, party.as_str()).await?;
+            known.insert(party.clone(), next);
         }
     }
-    tile::grow(tx, origin, old_size, &hashes).await
+    Ok(())
+}
+
+/// Writes the entries of a commit with their counters, datasets and openings, and the tiles that they complete; and
+/// replaces the head if it still has `old_size` entries.
+pub(super) async fn write(
+    tx: &mut Tx,
+    origin: &str,
+    old_size: u64,
+    head: &LogHead,
+    entries: Vec<Placed>,
+) -> Result<()> {
+    let mut hashes = Vec::with_capacity(entries.len());
+    let (mut rows, mut counts, mut about, mut openings) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for Placed { index, at, draft, leaf, counters } in entries {
+        let index = signed(index);
+        hashes.push(leaf.hash);
+        for dataset in draft.every_dataset() {
+            about.extend([Cell::Text(Some(dataset.to_string())), Cell::Int(index)]);
+        }
+        rows.extend([
+            Cell::Int(index),
+            Cell::Bytes(leaf.bytes),
+            Cell::Bytes(leaf.hash.to_vec()),
+            Cell::Int(at.micros()),
+            Cell::Text(Some(draft.kind.as_str().to_owned())),
+            Cell::Text(draft.actor.as_ref().map(ToString::to_string)),
+            Cell::Text(draft.dataset.as_ref().map(ToString::to_string)),
+            Cell::Text(draft.purpose.as_ref().map(ToString::to_string)),
+        ]);
+        for (party, number) in counters {
+            counts.extend([Cell::Text(Some(party.to_string())), Cell::Int(signed(number)), Cell::Int(index)]);
+        }
+        for opening in leaf.openings {
+            openings.extend([
+                Cell::Int(index),
+                Cell::Text(Some(opening.field)),
+                Cell::Text(opening.party.as_ref().map(ToString::to_string)),
+                Cell::Bytes(opening.salt.to_vec()),
+                Cell::Text(Some(opening.value)),
+            ]);
+        }
+    }
+    tile::grow(tx, origin, old_size, &hashes).await?;
+    let parts = [(&ENTRY, rows), (&PARTY_ENTRY, counts), (&ENTRY_DATASET, about), (&OPENING, openings)];
+    let small = parts.iter().all(|(table, cells)| cells.len() <= bulk::ROWS * table.columns.len());
+    if tx.engine == Engine::Sqlite && small && old_size > 0 {
+        let mut script = Script::default();
+        for (table, cells) in parts {
+            script.insert(table, cells);
+        }
+        let head = [
+            Cell::Int(signed(head.frontier.size())),
+            Cell::Bytes(head.frontier.to_bytes()),
+            Cell::Text(Some(head.checkpoint.clone())),
+            Cell::Text(Some(origin.to_owned())),
+            Cell::Int(signed(old_size)),
+        ];
+        script.then(
+            "UPDATE log_head SET size = ?, frontier = ?, checkpoint = ? WHERE origin = ? AND size = ?",
+            head.into(),
+        );
+        let expected = script.rows + 1;
+        return if script.run(tx).await? == expected { Ok(()) } else { Err(moved()) };
+    }
+    for (table, cells) in parts {
+        bulk::insert(tx, table, cells).await?;
+    }
+    advance(tx, origin, old_size, head).await
+}
+
+fn moved() -> Error {
+    Error::internal("the log's head moved under the writer")
 }
 
 /// The next number in a party's gap-free count, from 0.

@@ -2,10 +2,11 @@
 //!
 //! One file per noun, functions on `&mut Tx`, rows become domain types here. Reads take a [`Tx`] from
 //! [`Store::read`]; every change is a job of the [`Writer`], which appends its audit entries in the same
-//! transaction. What differs between the two databases is in `engine.rs` alone.
+//! transaction. What differs between the two databases is in `engine.rs`, and in `bulk.rs` for many rows.
 
 pub mod access;
 pub mod audit;
+mod bulk;
 pub mod consent;
 pub mod cosignature;
 pub mod dataset;
@@ -23,6 +24,8 @@ pub mod privacy;
 pub mod request;
 pub mod retention;
 mod row;
+mod sequencer;
+pub mod shard;
 #[cfg(test)]
 mod tests;
 mod tile;
@@ -72,6 +75,8 @@ pub struct Store {
 pub struct Tx {
     conn: PoolConnection<sqlx::Any>,
     engine: Engine,
+    /// Set by every use of the connection; a job that leaves it unset has changed nothing.
+    used: bool,
 }
 
 impl Store {
@@ -88,7 +93,7 @@ impl Store {
         let pool =
             engine.connect(AnyPoolOptions::new().max_connections(config.max_connections.max(2)), &config.url).await?;
         engine.migrate(&pool).await?;
-        let mut tx = Tx { conn: pool.acquire().await.map_err(unavailable)?, engine };
+        let mut tx = Tx { conn: pool.acquire().await.map_err(unavailable)?, engine, used: false };
         log::catch_up(&mut tx, signer.origin()).await?;
         log::check_against_file(&mut tx, signer.as_ref(), &config.checkpoint_file).await?;
         drop(tx);
@@ -98,7 +103,7 @@ impl Store {
 
     /// A connection for reading. Each statement sees what is committed when it runs.
     pub async fn read(&self) -> Result<Tx> {
-        Ok(Tx { conn: self.pool.acquire().await.map_err(unavailable)?, engine: self.engine })
+        Ok(Tx { conn: self.pool.acquire().await.map_err(unavailable)?, engine: self.engine, used: false })
     }
 
     /// Which database it is.
@@ -133,6 +138,7 @@ impl Store {
 
 impl Tx {
     pub(in crate::store) fn conn(&mut self) -> &mut sqlx::AnyConnection {
+        self.used = true;
         &mut self.conn
     }
 

@@ -4,7 +4,12 @@
 //! tile that becomes full below them. So an append costs the same at ten thousand entries and at ten million. The leaf
 //! hashes of the last, partial tile are those of the entries themselves.
 
-use std::{collections::BTreeSet, ops::Range};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
+
+use sqlx::AssertSqlSafe;
 
 use super::{Tx, failed, log::signed, row::RowExt as _};
 use crate::{
@@ -14,6 +19,9 @@ use crate::{
     },
     error::{Error, Result},
 };
+
+/// Tiles in one statement; a proof needs a handful.
+const TOGETHER: usize = 16;
 
 /// Adds the tiles that become full or grow when the log has `added` leaf hashes after the first `old_size`.
 pub(super) async fn grow(tx: &mut Tx, origin: &str, old_size: u64, added: &[Hash]) -> Result<()> {
@@ -85,10 +93,49 @@ pub(super) async fn for_ranges(tx: &mut Tx, origin: &str, ranges: &[Range<u64>],
 
 async fn fetch(tx: &mut Tx, origin: &str, wanted: BTreeSet<TileId>, size: u64) -> Result<HashTiles> {
     let mut tiles = HashTiles::default();
+    let mut stored = Vec::new();
     for id in wanted {
-        tiles.insert(id, hashes(tx, origin, id, size).await?);
+        let width = id.width(size);
+        if width == TILE_WIDTH || (width > 0 && id.level > 0) {
+            stored.push(id);
+        } else {
+            tiles.insert(id, hashes(tx, origin, id, size).await?);
+        }
+    }
+    for part in stored.chunks(TOGETHER) {
+        for (id, hashes) in rows(tx, origin, part).await? {
+            tiles.insert(id, hashes);
+        }
     }
     Ok(tiles)
+}
+
+/// Reads several tiles at once: to go to the database and back takes longer than to find one.
+async fn rows(tx: &mut Tx, origin: &str, ids: &[TileId]) -> Result<Vec<(TileId, Vec<Hash>)>> {
+    let one = |at: usize| {
+        let (level, n) = (2 * at + 2, 2 * at + 3);
+        format!("SELECT level, n, hashes FROM tile WHERE origin = $1 AND level = ${level} AND n = ${n}")
+    };
+    let sql = (0..ids.len()).map(one).collect::<Vec<_>>().join(" UNION ALL ");
+    let mut query = sqlx::query(AssertSqlSafe(sql)).bind(origin);
+    for id in ids {
+        query = query.bind(i64::from(id.level)).bind(signed(id.n));
+    }
+    let found = query.fetch_all(tx.conn()).await.map_err(failed)?;
+    let mut found: BTreeMap<(u64, u64), Vec<u8>> = found
+        .iter()
+        .map(|row| Ok(((row.count("level")?, row.count("n")?), row.col("hashes")?)))
+        .collect::<Result<_>>()?;
+    ids.iter()
+        .map(|id| {
+            let bytes = found.remove(&(u64::from(id.level), id.n)).ok_or_else(|| missing(*id))?;
+            Ok((*id, tile_hashes(&bytes)?))
+        })
+        .collect()
+}
+
+fn missing(id: TileId) -> Error {
+    Error::internal(format_args!("tile {} of level {} is missing", id.n, id.level))
 }
 
 /// A tile as it is in a log of `size` entries, or wider if the log has grown since; empty if it has none of it.
@@ -130,7 +177,7 @@ async fn row(tx: &mut Tx, origin: &str, id: TileId) -> Result<Vec<Hash>> {
         .fetch_optional(tx.conn())
         .await
         .map_err(failed)?
-        .ok_or_else(|| Error::internal(format_args!("tile {} of level {} is missing", id.n, id.level)))?;
+        .ok_or_else(|| missing(id))?;
     tile_hashes(&row.col::<Vec<u8>>("hashes")?)
 }
 

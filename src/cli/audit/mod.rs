@@ -10,6 +10,7 @@ mod mirror;
 mod ocsf;
 mod offline;
 mod report;
+mod shards;
 mod tail;
 
 use std::path::{Path, PathBuf};
@@ -85,6 +86,9 @@ enum Command {
         /// Leave out entries before this index, which you have already.
         #[arg(long, default_value_t = 0, value_name = "INDEX")]
         first_index: u64,
+        /// Only this half-year, which has ended, for example 2026h1: its entries, up to its final checkpoint.
+        #[arg(long, value_name = "SHARD", conflicts_with = "first_index")]
+        shard: Option<String>,
         /// Write the entries in this form, too; can be repeated.
         #[arg(long = "also", value_enum, value_name = "FORM")]
         also: Vec<convert::Form>,
@@ -125,6 +129,7 @@ enum Command {
     Mirror(mirror::Args),
     Anchor(anchor::Args),
     Erase(erase::Args),
+    Shards(shards::Args),
     /// Print the latest checkpoint, verified. Keep it: it shows any later change of what it covers.
     Checkpoint {
         /// The log's key, its text or a file; by default that which the hub names.
@@ -151,7 +156,16 @@ pub async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
             let filter = terms.into_iter().flatten().collect::<Vec<_>>().join(" AND ");
             self::list(&filter, list.limit, session).await
         }
-        Command::Export { folder, first_index, also } => self::export(&folder, first_index, &also, session).await,
+        Command::Export { folder, first_index, shard, also } => {
+            let what = match shard {
+                Some(name) => {
+                    let shard = shards::named(&session.client().await?, &name).await?;
+                    pb::ExportEntriesRequest { first_index: shard.first, tree_size: shard.size }
+                }
+                None => pb::ExportEntriesRequest { first_index, tree_size: 0 },
+            };
+            self::export(&folder, what, &also, session).await
+        }
         Command::Tail(args) => Box::pin(tail::run(args, session)).await,
         Command::Verify { folder, leaf: Some(leaf), key, .. } => {
             offline::verify_proof(&folder, &leaf, &export::key(None, key.as_deref())?, session)
@@ -167,6 +181,7 @@ pub async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
         Command::Mirror(args) => Box::pin(mirror::run(&args, session)).await,
         Command::Anchor(args) => Box::pin(anchor::run(args, session)).await,
         Command::Erase(args) => Box::pin(erase::run(args, session)).await,
+        Command::Shards(args) => Box::pin(shards::run(args, session)).await,
         Command::Report(args) => report::run(&args, session),
         Command::Checkpoint { key } => {
             let client = session.client().await?;
@@ -203,13 +218,13 @@ async fn list(filter: &str, limit: usize, session: &mut Session<'_>) -> Result<(
 
 async fn export(
     folder: &Path,
-    first_index: u64,
+    what: pb::ExportEntriesRequest,
     also: &[convert::Form],
     session: &mut Session<'_>,
 ) -> Result<(), Failure> {
     let client = session.client().await?;
     let progress = upload::entries(session.out);
-    let exported = client.export_audit(folder, first_index, &progress).await?;
+    let exported = client.export_as(folder, what, &progress).await?;
     // What has just been written is read again: an export that does not verify is of no use to anyone.
     export::verify(folder, &export::key(Some(folder), None)?, &[], &upload::entries(session.out))?;
     export::complete(folder, &upload::entries(session.out))?;

@@ -43,14 +43,16 @@ pub(super) struct Plan {
     pub(super) preload: u64,
 }
 
-struct Log {
-    store: Store,
+/// A log that is open.
+pub(super) struct Log {
+    pub(super) store: Store,
     commits: Arc<AtomicU64>,
 }
 
-struct Figures {
-    per_second: u64,
-    json: Json,
+/// What appending gave.
+pub(super) struct Figures {
+    pub(super) per_second: u64,
+    pub(super) json: Json,
 }
 
 impl Plan {
@@ -71,16 +73,17 @@ impl Plan {
         self.open(1).await?.store.close().await;
         measured.insert("start_ms".to_owned(), json!(started.elapsed().as_secs_f64() * 1_000.0));
         say("one commit for each entry", "une transaction par entrée");
-        let each = self.append(1).await?;
+        let each = self.append(1, 1).await?;
         say("as many in a commit as wait", "autant par transaction qu'il en attend");
-        let grouped = self.append(batch).await?;
+        let grouped = self.append(batch, 1).await?;
         measured.insert("times_one_commit_each".to_owned(), json!(times(grouped.per_second, each.per_second)));
         measured.insert("one_commit_each".to_owned(), each.json);
         measured.insert("group_commit".to_owned(), grouped.json);
         Ok(measured)
     }
 
-    async fn open(&self, batch: usize) -> Result<Log> {
+    /// Opens the log, with so many jobs in a commit at most.
+    pub(super) async fn open(&self, batch: usize) -> Result<Log> {
         let commits = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&commits);
         let config = StoreConfig {
@@ -97,12 +100,16 @@ impl Plan {
         Ok(Log { store, commits })
     }
 
-    async fn append(&self, batch: usize) -> Result<Figures> {
-        let log = self.open(batch).await?;
-        let bytes_before = audit::size_bytes(&mut log.store.read().await?).await?;
+    /// All writers append, spread over so many stores on one database.
+    pub(super) async fn append(&self, batch: usize, replicas: usize) -> Result<Figures> {
+        let mut logs = Vec::new();
+        for _ in 0..replicas.max(1) {
+            logs.push(self.open(batch).await?);
+        }
+        let bytes_before = audit::size_bytes(&mut logs[0].store.read().await?).await?;
         let started = Instant::now();
         let mut writers = tokio::task::JoinSet::new();
-        for writer in 0..self.writers {
+        for (writer, log) in (0..self.writers).zip(logs.iter().cycle()) {
             writers.spawn(write(log.store.clone(), writer, started, self.duration));
         }
         let mut took = Latencies::default();
@@ -110,9 +117,12 @@ impl Plan {
             took.merge(one?);
         }
         let elapsed = started.elapsed();
-        let bytes = audit::size_bytes(&mut log.store.read().await?).await?.saturating_sub(bytes_before);
-        log.store.close().await;
-        let (entries, commits) = (took.count(), log.commits.load(Ordering::Relaxed));
+        let bytes = audit::size_bytes(&mut logs[0].store.read().await?).await?.saturating_sub(bytes_before);
+        let commits = logs.iter().map(|log| log.commits.load(Ordering::Relaxed)).sum();
+        for log in logs {
+            log.store.close().await;
+        }
+        let entries = took.count();
         let per_second = rounded(entries, elapsed);
         let json = json!({
             "entries": entries, "appends_per_second": per_second, "time_to_durable_ms": took.summary(),
@@ -135,7 +145,8 @@ async fn write(store: Store, writer: u32, started: Instant, until: Duration) -> 
     Ok(took)
 }
 
-async fn preload(store: &Store, entries: u64) -> Result<()> {
+/// Appends so many entries as fast as it goes.
+pub(super) async fn preload(store: &Store, entries: u64) -> Result<()> {
     let mut jobs = tokio::task::JoinSet::new();
     let mut left = entries;
     let mut number = 0;

@@ -6,6 +6,7 @@ mod odrl;
 mod show;
 mod simulate;
 mod test;
+mod words;
 
 use std::path::PathBuf;
 
@@ -56,6 +57,9 @@ enum Command {
         /// The manifest, YAML or JSON, or the policy in ODRL; `-` is standard input.
         #[arg(short, long)]
         file: PathBuf,
+        /// List what becomes of each term at each place instead of a summary.
+        #[arg(short, long)]
+        verbose: bool,
     },
     /// Store a policy as a draft, the next version of its dataset. For a steward of the owner.
     Apply {
@@ -146,10 +150,10 @@ enum Command {
 pub async fn run(args: Args, session: &mut Session<'_>) -> Result<(), Failure> {
     match args.command {
         Command::New(args) => new::run(&args, session),
-        Command::Check { file } => {
+        Command::Check { file, verbose } => {
             let policy = odrl::read(&file)?;
             let response = session.client().await?.check_policy(&policy).await?;
-            show::check(&response, session)
+            show::check(&response, verbose, session)
         }
         Command::Apply { file, publish } => {
             let policy = odrl::read(&file)?;

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::words;
 use crate::{
     cli::{
         Session,
@@ -20,11 +21,23 @@ use crate::{
 const FINDINGS: &[Column] =
     &[Column::new("SEVERITY", "/severity"), Column::new("AT", "/path"), Column::new("FINDING", "/text")];
 
+const CONSTATS: &[Column] =
+    &[Column::new("GRAVITÉ", "/severity"), Column::new("OÙ", "/path"), Column::new("CONSTAT", "/text")];
+
 const COVERAGE: &[Column] =
     &[Column::new("COVERAGE", "/coverage"), Column::new("AT", "/path"), Column::new("HOW", "/text")];
 
+const COUVERTURE: &[Column] =
+    &[Column::new("SUITE", "/coverage"), Column::new("OÙ", "/path"), Column::new("COMMENT", "/text")];
+
 const TRACE: &[Column] =
     &[Column::new("RULE", "/rule"), Column::new("OUTCOME", "/outcome"), Column::new("FAILED", "/first_failed")];
+
+const ISSUES: &[Column] =
+    &[Column::new("RÈGLE", "/rule"), Column::new("ISSUE", "/outcome"), Column::new("MANQUE", "/first_failed")];
+
+/// Most places of one sort of term that a summary names.
+const MOST_PLACES: usize = 3;
 
 /// The policy of a version, if the digest is that of the canonical form that the hub shows.
 pub(super) fn read(version: &pb::PolicyVersion) -> Result<Policy, Failure> {
@@ -57,7 +70,7 @@ pub(super) fn version(version: &pb::PolicyVersion, session: &mut Session<'_>) ->
         None => read(version)?,
     };
     let state = pb::PolicyState::try_from(version.state).unwrap_or_default();
-    let state = state.as_str_name().trim_start_matches("POLICY_STATE_").to_ascii_lowercase();
+    let state = words::value(session.out, state.as_str_name(), "POLICY_STATE_");
     session.out.line(format_args!("# version {}, {state}, {}", version.version, version.digest))?;
     if version.partial {
         let part = "# without the rules about other participants, which the digest covers";
@@ -66,16 +79,24 @@ pub(super) fn version(version: &pb::PolicyVersion, session: &mut Session<'_>) ->
         session.out.line(said)?;
     }
     session.out.line(manifest::to_yaml(&policy)?.trim_end())?;
-    session.out.line("# Enforced by the hub, or a duty of the user that is recorded and shown:")?;
+    let lang = session.out.lang;
+    session.out.line(lang.pick(
+        "# Enforced by the hub, or a duty of the user that is recorded and shown:",
+        "# Appliqué par le hub, ou obligation de l'utilisateur, inscrite et montrée :",
+    ))?;
     for covered in coverage(&policy) {
         let how = match covered.coverage {
             Coverage::Enforced => "enforced",
             Coverage::Duty => "duty",
             Coverage::Refused => "refused",
         };
-        session.out.line(format_args!("#   {how:<8}  {}: {}", covered.path, covered.term))?;
+        let how = words::word(session.out, how);
+        session.out.line(format_args!("#   {how:<10}  {}: {}", covered.path, covered.term))?;
     }
-    Ok(())
+    session.out.line(lang.pick(
+        "# The owner's own queries need no rule; of the floor all but row filter and masks binds them, too.",
+        "# Les requêtes du propriétaire se passent de règle ; le plancher les lie, sauf filtre de lignes et masques.",
+    ))
 }
 
 /// Shows what the hub does about each term.
@@ -84,15 +105,43 @@ pub(in crate::cli) fn covered(coverage: &[pb::TermCoverage], out: &mut Out) -> R
     let terms: Vec<_> = coverage
         .iter()
         .map(|term| {
-            let coverage = term.coverage().as_str_name().trim_start_matches("COVERAGE_").to_ascii_lowercase();
+            let coverage = words::value(out, term.coverage().as_str_name(), "COVERAGE_");
             json!({"coverage": coverage, "path": term.path, "text": text(term.note.as_ref(), lang)})
         })
         .collect();
-    out.rows(&terms, COVERAGE)
+    out.rows(&terms, words::titles(out, COVERAGE, COUVERTURE))
+}
+
+/// The same in short: what becomes of each sort of term, with the first places at which it stands.
+fn summary(coverage: &[pb::TermCoverage], out: &mut Out) -> Result<(), Failure> {
+    let lang = out.lang;
+    let mut sorts: Vec<(String, String, Vec<&str>)> = Vec::new();
+    for term in coverage {
+        let (what, said) =
+            (words::value(out, term.coverage().as_str_name(), "COVERAGE_"), text(term.note.as_ref(), lang));
+        match sorts.iter_mut().find(|(known, text, _)| *known == what && *text == said) {
+            Some((_, _, places)) => places.push(&term.path),
+            None => sorts.push((what, said, vec![term.path.as_str()])),
+        }
+    }
+    let row = |(what, said, places): &(String, String, Vec<&str>)| {
+        let more = places.len().saturating_sub(MOST_PLACES);
+        let mut path = places.iter().take(MOST_PLACES).copied().collect::<Vec<_>>().join(", ");
+        if more > 0 {
+            path.push_str(&lang.pick(" and {} more", " et {} de plus").replace("{}", &more.to_string()));
+        }
+        json!({"coverage": what, "path": path, "text": said})
+    };
+    let rows: Vec<_> = sorts.iter().map(row).collect();
+    out.rows(&rows, words::titles(out, COVERAGE, COUVERTURE))
 }
 
 /// Shows what a check has found; fails if the policy would be refused.
-pub(super) fn check(response: &pb::CheckPolicyResponse, session: &mut Session<'_>) -> Result<(), Failure> {
+pub(super) fn check(
+    response: &pb::CheckPolicyResponse,
+    verbose: bool,
+    session: &mut Session<'_>,
+) -> Result<(), Failure> {
     let lang = session.out.lang;
     if session.out.format == Format::Json {
         session.out.show(response)?;
@@ -101,16 +150,19 @@ pub(super) fn check(response: &pb::CheckPolicyResponse, session: &mut Session<'_
             .findings
             .iter()
             .map(|finding| {
-                let severity = finding.severity().as_str_name().trim_start_matches("FINDING_SEVERITY_");
-                json!({"severity": severity.to_ascii_lowercase(), "path": finding.path,
-                       "text": text(finding.message.as_ref(), lang)})
+                let severity = words::value(session.out, finding.severity().as_str_name(), "FINDING_SEVERITY_");
+                json!({"severity": severity, "path": finding.path, "text": text(finding.message.as_ref(), lang)})
             })
             .collect();
         if !findings.is_empty() {
-            session.out.rows(&findings, FINDINGS)?;
+            session.out.rows(&findings, words::titles(session.out, FINDINGS, CONSTATS))?;
             session.out.line("")?;
         }
-        covered(&response.coverage, session.out)?;
+        if verbose || session.out.format != Format::Table {
+            covered(&response.coverage, session.out)?;
+        } else {
+            summary(&response.coverage, session.out)?;
+        }
     }
     let errors = response.findings.iter().filter(|f| f.severity() == pb::FindingSeverity::Error).count();
     if errors == 0 {
@@ -123,8 +175,8 @@ pub(super) fn check(response: &pb::CheckPolicyResponse, session: &mut Session<'_
     }
     Err(Failure::new(
         Exit::Failed,
-        format!("the policy would be refused: {errors} error(s)"),
-        format!("la politique serait refusée : {errors} erreur(s)"),
+        format!("the policy would be refused: {}", words::counted(errors, "error", "errors")),
+        format!("la politique serait refusée : {}", words::counted(errors, "erreur", "erreurs")),
     ))
 }
 
@@ -135,13 +187,13 @@ pub(super) fn decision(decision: &pb::Decision, session: &mut Session<'_>) -> Re
     }
     match &decision.outcome {
         Some(pb::decision::Outcome::Permit(permit)) => {
-            session.out.line(format_args!("permit by rule {}", permit.rule))?;
-            session.out.show(permit)?;
+            session.out.line(self::permit(permit, session.out.lang)?.trim_end())?;
         }
         Some(pb::decision::Outcome::Refusal(refusal)) => {
             let reason = refusal.reason().as_str_name().trim_start_matches("ERROR_REASON_");
             let message = text(refusal.message.as_ref(), session.out.lang);
-            session.out.line(format_args!("deny: {message} [{reason}]"))?;
+            let denied = session.out.lang.pick("denied: ", "refusé : ").to_owned();
+            session.out.line(format_args!("{denied}{message} [{reason}]"))?;
         }
         None => return Err(Failure::protocol("it lacks the outcome")),
     }
@@ -150,9 +202,38 @@ pub(super) fn decision(decision: &pb::Decision, session: &mut Session<'_>) -> Re
     }
     if !decision.trace.is_empty() {
         session.out.line("")?;
-        session.out.list(&decision.trace, TRACE)?;
+        let row = |one: &pb::RuleTrace| {
+            let failed = match one.first_failed() {
+                pb::Clause::Unspecified => String::new(),
+                clause => words::value(session.out, clause.as_str_name(), "CLAUSE_"),
+            };
+            let outcome = words::value(session.out, one.outcome().as_str_name(), "RULE_OUTCOME_");
+            json!({"rule": one.rule, "outcome": outcome, "first_failed": failed})
+        };
+        let rows: Vec<_> = decision.trace.iter().map(row).collect();
+        session.out.rows(&rows, words::titles(session.out, TRACE, ISSUES))?;
     }
     Ok(())
+}
+
+/// What is permitted on which terms, these as a manifest has them.
+fn permit(permit: &pb::Permit, lang: Lang) -> Result<String, Failure> {
+    let rule = pb::Rule {
+        id: permit.rule.clone(),
+        effect: pb::Effect::Permit.into(),
+        actions: vec![pb::Action::Read.into()],
+        legal_basis: permit.legal_basis,
+        how: permit.how.clone(),
+        duties: permit.duties.clone(),
+        ..pb::Rule::default()
+    };
+    // The terms are read as those of any policy.
+    let dataset = "participants/a/datasets/b".to_owned();
+    let policy = policy_document::policy(pb::Policy { dataset, rules: vec![rule], floor: None })?;
+    let Some(read) = policy.rules.first() else { return Err(Failure::protocol("it lacks the rule")) };
+    let said = lang.pick("permitted by rule `{}`, on these terms:", "permis par la règle `{}`, à ces conditions :");
+    let terms = manifest::terms_to_yaml(&read.how, read.legal_basis, &read.duties)?;
+    Ok(format!("{}\n{terms}", said.replace("{}", &permit.rule)))
 }
 
 /// The text in the user's language.
@@ -215,8 +296,63 @@ mod tests {
             let mut session = Session { env: &env, out: &mut out, context: None, request_id: String::new() };
             let response =
                 pb::CheckPolicyResponse { findings: vec![finding(severity)], ..pb::CheckPolicyResponse::default() };
-            assert_eq!(check(&response, &mut session).err().map(|failure| failure.exit()), exit);
+            assert_eq!(check(&response, false, &mut session).err().map(|failure| failure.exit()), exit);
             assert!(stdout.text().contains("faux"));
         }
+    }
+
+    #[test]
+    fn a_summary_names_few_places_and_a_list_all() {
+        let term = |index: usize| pb::TermCoverage {
+            path: format!("/rules/{index}/actions"),
+            coverage: pb::Coverage::Enforced.into(),
+            note: Some(pb::LocalizedText { fr: "le hub l'applique".to_owned(), en: "the hub enforces it".to_owned() }),
+        };
+        let response =
+            pb::CheckPolicyResponse { coverage: (0..200).map(term).collect(), ..pb::CheckPolicyResponse::default() };
+        for (verbose, lines, said) in [(false, 2, "et 197 de plus"), (true, 201, "/rules/199/actions")] {
+            let (mut out, stdout, _) = Out::captured(Lang::Fr);
+            let env = Env::default();
+            let mut session = Session { env: &env, out: &mut out, context: None, request_id: String::new() };
+            check(&response, verbose, &mut session).unwrap();
+            let text = stdout.text();
+            assert!(text.lines().count() == lines && text.contains(said) && text.contains("appliqué"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_permit_is_shown_with_its_terms_as_a_manifest_has_them_and_a_denial_in_ones_language() {
+        let permit = pb::Permit {
+            rule: "r".to_owned(),
+            how: Some(pb::How {
+                masks: [("admitted".to_owned(), pb::Mask { mask: Some(pb::mask::Mask::Year(pb::YearMask {})) })].into(),
+                max_rows: Some(7),
+                ..pb::How::default()
+            }),
+            duties: Vec::new(),
+            legal_basis: pb::LegalBasis::Contract.into(),
+        };
+        let trace = pb::RuleTrace {
+            rule: "r".to_owned(),
+            outcome: pb::RuleOutcome::Misses.into(),
+            first_failed: pb::Clause::Purpose.into(),
+        };
+        let shown = |outcome, lang| {
+            let (mut out, stdout, _) = Out::captured(lang);
+            let env = Env::default();
+            let mut session = Session { env: &env, out: &mut out, context: None, request_id: String::new() };
+            let decision =
+                pb::Decision { outcome: Some(outcome), trace: vec![trace.clone()], ..pb::Decision::default() };
+            self::decision(&decision, &mut session).unwrap();
+            stdout.text()
+        };
+        let text = shown(pb::decision::Outcome::Permit(permit), Lang::En);
+        assert!(text.starts_with("permitted by rule `r`, on these terms:\n"), "{text}");
+        assert!(text.contains("    admitted: year\n") && text.contains("  max_rows: 7\n"), "{text}");
+        let text = shown(pb::decision::Outcome::Refusal(pb::Refusal::default()), Lang::Fr);
+        assert!(
+            text.starts_with("refusé : ") && text.contains("ne s'applique pas") && text.contains("finalité"),
+            "{text}"
+        );
     }
 }

@@ -3,18 +3,27 @@
 use clap::Args as ClapArgs;
 use serde_json::{Value as Json, json};
 
-use super::{diff::Side, show::text};
+use super::{diff::Side, show::text, words};
 use crate::{
     cli::{
         Session, choices,
         env::Lang,
         failure::Failure,
         names,
-        output::{Column, Format},
+        output::{Column, Format, Out},
     },
     domain::{Clock as _, SystemClock, Timestamp},
     grpc::pb,
 };
+
+const BASCULES: &[Column] = &[
+    Column::new("PARTICIPANT", "/participant"),
+    Column::new("EFFET", "/kind"),
+    Column::new("ACTION", "/action"),
+    Column::new("FINALITÉ", "/purpose"),
+    Column::new("QUAND", "/when"),
+    Column::new("QUOI", "/what"),
+];
 
 const FLIPS: &[Column] = &[
     Column::new("PARTICIPANT", "/participant"),
@@ -31,7 +40,7 @@ pub(super) struct Args {
     /// The policy to try: OWNER.DATASET@VERSION; or give a manifest with -f.
     #[arg(required_unless_present = "file", conflicts_with = "file")]
     policy: Option<String>,
-    /// The manifest, YAML or JSON.
+    /// The manifest, YAML or JSON, or the policy in ODRL.
     #[arg(short, long)]
     file: Option<String>,
     /// Replay this long until now, for example 30d.
@@ -62,15 +71,27 @@ fn show(response: &pb::SimulatePolicyResponse, session: &mut Session<'_>) -> Res
         return session.out.show(response);
     }
     let lang = session.out.lang;
-    let rows: Vec<Json> = response.flips.iter().map(|flip| row(flip, lang)).collect();
+    let rows: Vec<Json> = response.flips.iter().map(|flip| row(flip, session.out)).collect();
     if !rows.is_empty() {
-        session.out.rows(&rows, FLIPS)?;
+        session.out.rows(&rows, words::titles(session.out, FLIPS, BASCULES))?;
     }
-    let (requests, grants, queries) = (response.access_requests, response.grants, response.queries);
-    let (flips, same) = (response.flips.len(), response.unchanged);
     session.out.say(
-        format!("{requests} requests, {grants} grants in force and {queries} queries replayed: {flips} uses would come out otherwise, {same} the same"),
-        format!("{requests} demandes, {grants} accords en vigueur et {queries} requêtes rejoués : {flips} usages changeraient, {same} non"),
+        format!(
+            "replayed: {}, {} in force, {}; {} would come out otherwise, {} the same",
+            counted(response.access_requests, "request", "requests"),
+            counted(response.grants, "grant", "grants"),
+            counted(response.queries, "query", "queries"),
+            words::counted(response.flips.len(), "use", "uses"),
+            response.unchanged,
+        ),
+        format!(
+            "rejoué : {}, {} en vigueur, {} ; {} autrement, {} à l'identique",
+            counted(response.access_requests, "demande", "demandes"),
+            counted(response.grants, "accord", "accords"),
+            counted(response.queries, "requête", "requêtes"),
+            words::counted(response.flips.len(), "usage finirait", "usages finiraient"),
+            response.unchanged,
+        ),
     );
     for assumption in &response.assumptions {
         let said = text(Some(assumption), lang);
@@ -83,7 +104,12 @@ fn show(response: &pb::SimulatePolicyResponse, session: &mut Session<'_>) -> Res
     Ok(())
 }
 
-fn row(flip: &pb::Flip, lang: Lang) -> Json {
+fn counted(count: impl TryInto<usize>, one: &str, many: &str) -> String {
+    words::counted(count.try_into().unwrap_or(usize::MAX), one, many)
+}
+
+fn row(flip: &pb::Flip, out: &Out) -> Json {
+    let lang = out.lang;
     let short = |name: &str, prefix: &str| name.trim_start_matches(prefix).to_ascii_lowercase();
     let when = flip.effective_time.as_ref().map_or_else(
         || lang.pick("at once", "tout de suite").to_owned(),
@@ -95,7 +121,7 @@ fn row(flip: &pb::Flip, lang: Lang) -> Json {
     );
     json!({
         "participant": names::short(&flip.participant),
-        "kind": short(flip.kind().as_str_name(), "FLIP_KIND_"),
+        "kind": words::value(out, flip.kind().as_str_name(), "FLIP_KIND_"),
         "action": short(flip.action().as_str_name(), "ACTION_"),
         "purpose": flip.purpose,
         "when": when,

@@ -23,9 +23,11 @@ pub use version::{PolicyState, PolicyVersion};
 pub struct Policy {
     /// The dataset it governs.
     pub dataset: DatasetId,
-    /// The rules; their order has no meaning, a deny wins over every permit.
+    /// The rules. A deny wins over every permit, wherever it stands. The order of permits matters where no grant names
+    /// one, that is for an open dataset: the first that permits a use governs it.
     pub rules: Vec<Rule>,
-    /// Applies to every use, the owner's own queries included, on top of the rule's own terms.
+    /// Applies to every use on top of the rule's own terms. Of one's own dataset it is all that applies, but for its row
+    /// filter and masks.
     #[serde(default, skip_serializing_if = "How::is_empty")]
     pub floor: How,
 }
@@ -175,6 +177,11 @@ impl Rule {
             (Some(reach), Effect::Deny) => reaches.iter().any(|stated| reach >= *stated),
         };
         Action::ALL.into_iter().filter(implied).collect()
+    }
+
+    /// Whether it applies at all times, or from some time on for ever.
+    pub fn is_for_ever(&self) -> bool {
+        self.when.is_empty() || self.when.iter().any(|window| window.until.is_none())
     }
 }
 

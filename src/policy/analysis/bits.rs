@@ -31,6 +31,16 @@ impl Bits {
         }
     }
 
+    /// The same without this atom.
+    #[must_use]
+    pub(in crate::policy) fn without(&self, atom: usize) -> Self {
+        let mut fewer = self.clone();
+        if let Some(word) = fewer.0.get_mut(atom / 64) {
+            *word &= !(1 << (atom % 64));
+        }
+        fewer
+    }
+
     /// Whether the atom is in it.
     pub(in crate::policy) fn contains(&self, atom: usize) -> bool {
         self.0.get(atom / 64).is_some_and(|word| word >> (atom % 64) & 1 == 1)

@@ -18,7 +18,7 @@ use super::{
 
 /// What a search has found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(in crate::policy) enum Verdict {
     /// Every use of the box is in one of the others.
     Covered,
     /// Some use is in none.
@@ -56,6 +56,16 @@ impl Cover {
 
     /// Whether the boxes of `by` cover `cell`; takes from `budget` what it costs.
     pub(super) fn covers(&self, cell: &Cell, by: Pieces, budget: &mut u64) -> Verdict {
+        self.search(cell, by, budget).0
+    }
+
+    /// As [`Self::covers`], with columns of an open use: fewer of them would be covered.
+    fn search(&self, cell: &Cell, by: Pieces, budget: &mut u64) -> (Verdict, Option<Bits>) {
+        // What is prepared here costs about as much as so many steps.
+        *budget = budget.saturating_sub((by.iter().count() * cell.dims.len() / 4) as u64);
+        if *budget == 0 {
+            return (Verdict::Undecided, None);
+        }
         let touching = by.iter().filter(|piece| {
             let other = &self.pieces[*piece].cell;
             (0..cell.dims.len()).all(|dim| dim == COLUMN || cell.dims[dim].intersects(&other.dims[dim]))
@@ -64,18 +74,64 @@ impl Cover {
         let whole = (0..cell.dims.len()).map(|dim| {
             Pieces::of(active.iter().filter(|piece| cell.dims[dim].is_subset(&self.pieces[*piece].cell.dims[dim])))
         });
-        let mut search = Search { cover: self, cell, whole: whole.collect(), covered: HashSet::new(), budget };
+        let whole = whole.collect();
+        let mut search = Search { cover: self, cell, whole, covered: HashSet::new(), open: None, budget };
         let left: Vec<usize> = (0..cell.dims.len()).filter(|dim| *dim != COLUMN).collect();
-        search.run(&left, active)
+        let verdict = search.run(&left, active);
+        let open = search.open.map(|by| self.fewest_columns(cell, &by));
+        (verdict, open)
     }
 
     /// Whether the columns of `cell` are covered where exactly these boxes hold everything else.
     fn columns_covered(&self, cell: &Cell, by: &Pieces) -> bool {
+        let left = self.not_denied(cell, by);
+        left.is_empty() || self.lie_in_one(&left, by)
+    }
+
+    /// The columns of `cell` that none of the denies takes.
+    fn not_denied(&self, cell: &Cell, by: &Pieces) -> Bits {
         let denied = by.iter().filter(|piece| self.pieces[*piece].denies);
-        let left =
-            denied.fold(cell.dims[COLUMN].clone(), |left, piece| left.less(&self.pieces[piece].cell.dims[COLUMN]));
+        denied.fold(cell.dims[COLUMN].clone(), |left, piece| left.less(&self.pieces[piece].cell.dims[COLUMN]))
+    }
+
+    /// Whether one of the permits has all of these columns.
+    fn lie_in_one(&self, columns: &Bits, by: &Pieces) -> bool {
         let mut permits = by.iter().filter(|piece| !self.pieces[*piece].denies);
-        left.is_empty() || permits.any(|piece| left.is_subset(&self.pieces[piece].cell.dims[COLUMN]))
+        permits.any(|piece| columns.is_subset(&self.pieces[piece].cell.dims[COLUMN]))
+    }
+
+    /// Of the columns that no permit has together, some that would be covered if there was one less.
+    fn fewest_columns(&self, cell: &Cell, by: &Pieces) -> Bits {
+        let mut columns = self.not_denied(cell, by);
+        let all: Vec<usize> = columns.iter().collect();
+        for column in all.into_iter().rev() {
+            let fewer = columns.without(column);
+            if !fewer.is_empty() && !self.lie_in_one(&fewer, by) {
+                columns = fewer;
+            }
+        }
+        columns
+    }
+}
+
+/// Whether these permits and denies cover a box, and columns with which they do not although they would with fewer.
+/// Takes from `budget` what it costs.
+pub(in crate::policy) fn covers_together(
+    space: &Space,
+    cell: &Cell,
+    permits: &[Cell],
+    denies: &[Cell],
+    budget: &mut u64,
+) -> (Verdict, Option<Bits>) {
+    let others = permits.iter().map(|cell| (cell, false)).chain(denies.iter().map(|cell| (cell, true)));
+    let touching = others.filter(|(other, _)| other.intersects(cell));
+    let pieces: Vec<Piece> = touching.map(|(cell, denies)| Piece { cell: cell.clone(), denies }).collect();
+    let cost = pieces.len() * space.sizes().iter().sum::<usize>() / 64;
+    *budget = budget.saturating_sub(cost as u64);
+    let by = Pieces::of(0..pieces.len().min(MAX_PIECES));
+    match Cover::new(space, pieces).filter(|_| *budget > 0) {
+        Some(cover) => cover.search(cell, by, budget),
+        None => (Verdict::Undecided, None),
     }
 }
 
@@ -101,12 +157,15 @@ struct Search<'a> {
     whole: Vec<Pieces>,
     /// What is known to be covered: the dimensions left and the boxes that still hold.
     covered: HashSet<(Vec<usize>, Pieces)>,
+    /// The boxes that hold a use which they do not cover, once one is found.
+    open: Option<Pieces>,
     budget: &'a mut u64,
 }
 
 impl Search<'_> {
     fn run(&mut self, left: &[usize], active: Pieces) -> Verdict {
         if !self.cover.columns_covered(self.cell, &active) {
+            self.open = Some(active);
             return Verdict::Open;
         }
         let whole = left.iter().fold(active, |whole, dim| whole.and(&self.whole[*dim]));

@@ -6,7 +6,8 @@
 //! very broad, over, or about nobody who takes part. Nothing here prevents publication; `check` has the errors.
 
 mod bits;
-mod cover;
+pub(in crate::policy) mod cover;
+mod denies;
 mod reach;
 mod shadow;
 pub(in crate::policy) mod space;
@@ -22,10 +23,12 @@ use self::{
 };
 use super::{
     check::{Finding, MAX_RULES, Severity},
-    diff::words::{quoted, text},
+    diff::words::{quoted_few, text},
     usage::Attributes,
 };
-use crate::domain::{Access, Action, Dataset, Effect, LegalBasis, Policy, Rule, Text, Timestamp, Vocabulary};
+use crate::domain::{
+    Access, Action, Columns, Dataset, Effect, How, LegalBasis, Policy, Rule, Text, Timestamp, Vocabulary,
+};
 
 /// What is known of the world in which a policy is judged; what is not known is not judged.
 #[derive(Debug, Clone, Copy, Default)]
@@ -57,10 +60,21 @@ pub(super) fn findings(
     let space = Space::new(&[policy], columns, vocabulary);
     let cells: Vec<Vec<Cell>> = policy.rules.iter().map(|rule| space.cells(rule)).collect();
     let Some(cover) = Cover::new(&space, pieces(policy, &cells)) else { return Vec::new() };
-    let mut analyst =
-        Analyst { policy, dataset, space, cells, cover, budget: BUDGET, undecided: false, findings: Vec::new() };
+    let mut analyst = Analyst {
+        policy,
+        dataset,
+        vocabulary,
+        space,
+        cells,
+        cover,
+        budget: BUDGET,
+        undecided: false,
+        findings: Vec::new(),
+    };
     analyst.reach();
     analyst.shadows();
+    analyst.idle_denies();
+    analyst.redundant_terms();
     analyst.conflicts();
     analyst.breadth();
     analyst.windows(around.now);
@@ -87,6 +101,7 @@ fn pieces(policy: &Policy, cells: &[Vec<Cell>]) -> Vec<Piece> {
 struct Analyst<'a> {
     policy: &'a Policy,
     dataset: &'a Dataset,
+    vocabulary: &'a Vocabulary,
     space: Space,
     /// By rule, its boxes.
     cells: Vec<Vec<Cell>>,
@@ -125,6 +140,8 @@ impl Analyst<'_> {
 
     /// Whether these rules cover all of these boxes, each within its share of the budget.
     fn covered(&mut self, cells: &[Cell], by: &[usize]) -> bool {
+        // To collect the boxes costs time, too.
+        self.budget = self.budget.saturating_sub(self.cells.len() as u64);
         let by = self.pieces_of(by);
         let cells = cells.iter().filter(|cell| !cell.is_empty());
         for cell in cells {
@@ -144,9 +161,15 @@ impl Analyst<'_> {
         true
     }
 
-    /// Those of `by` without which the boxes would not be covered, as far as they are few enough to try.
+    /// Those of `by` without which the boxes would not be covered: one that is enough by itself, or else as far as they
+    /// are few enough to try.
     fn needed(&mut self, cells: &[Cell], by: &[usize], always: &[usize]) -> Vec<usize> {
         let mut needed: Vec<usize> = by.iter().copied().filter(|rule| self.touches(*rule, cells)).collect();
+        for one in needed.clone() {
+            if self.covered(cells, &[[one].as_slice(), always].concat()) {
+                return vec![one];
+            }
+        }
         if needed.len() > MOST_NAMED {
             return needed;
         }
@@ -165,11 +188,11 @@ impl Analyst<'_> {
     }
 
     fn touches(&self, rule: usize, cells: &[Cell]) -> bool {
-        self.cells[rule].iter().any(|one| cells.iter().any(|cell| meets(one, cell)))
+        self.cells[rule].iter().any(|one| cells.iter().any(|cell| one.intersects(cell)))
     }
 
-    fn names(&self, rules: &[usize]) -> String {
-        quoted(rules.iter().map(|rule| &self.rule(*rule).id))
+    fn names(&self, rules: &[usize]) -> Text {
+        quoted_few(rules.iter().map(|rule| &self.rule(*rule).id))
     }
 
     /// Rules that let nearly anyone do nearly anything.
@@ -192,7 +215,7 @@ impl Analyst<'_> {
                 uses.any(|cell| dims.iter().all(|dim| cell.dims[*dim] == everything.dims[*dim]))
             };
             let (anyone, anything) = (whole(&who), whole(&[PURPOSE]));
-            let unlimited = how.masks.is_empty() && how.row_filter.is_none() && rule.when.is_empty();
+            let unlimited = how.row_filter.is_none() && rule.is_for_ever() && self.shows_values(rule, &how);
             let downloads = rule.actions.contains(&Action::Download) && unlimited;
             if rows && anyone && anything && rule.who.roles.is_empty() {
                 self.say(
@@ -209,11 +232,21 @@ impl Analyst<'_> {
                     Severity::Warning,
                     format!("rules[{index}].actions"),
                     text(
-                        "very broad: all rows leave as they are, without mask, filter or window",
-                        "très large : toutes les lignes sortent telles quelles, sans masque, filtre ni période",
+                        "very broad: all rows leave, without filter or end, with columns that no mask covers",
+                        "très large : toutes les lignes sortent, sans filtre ni fin, avec des colonnes sans masque",
                     ),
                 );
             }
+        }
+    }
+
+    /// Whether some column of a rule has no mask; columns that are yet to come have none.
+    fn shows_values(&self, rule: &Rule, how: &How) -> bool {
+        let known = self.dataset.snapshot.as_ref().map(|snapshot| snapshot.columns.as_slice());
+        match (&rule.columns, known) {
+            (Columns::Only(names), _) => names.iter().any(|name| !how.masks.contains_key(name)),
+            (Columns::All, Some(columns)) => columns.iter().any(|column| !how.masks.contains_key(&column.name)),
+            (Columns::All, None) => true,
         }
     }
 
@@ -239,10 +272,4 @@ impl Analyst<'_> {
     fn only_looks(&self, cell: &Cell) -> bool {
         cell.dims[ACTION].is_subset(&self.space.actions(&[Action::Discover]))
     }
-}
-
-/// Whether some use is in both boxes. A member can hold a role of each.
-fn meets(one: &Cell, other: &Cell) -> bool {
-    let dims = one.dims.iter().zip(&other.dims).enumerate();
-    dims.into_iter().all(|(dim, (a, b))| dim == space::ROLE || a.intersects(b))
 }

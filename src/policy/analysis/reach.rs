@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Analyst, Bits, meets,
-    space::{ACTION, COLUMN, Cell, PURPOSE, ROLE},
+    Analyst, Bits,
+    space::{ACTION, COLUMN, Cell, PURPOSE},
 };
 use crate::{
     domain::{Columns, Effect},
     policy::{
         check::Severity,
-        diff::words::{narrower, quoted, text},
+        diff::words::{narrower, quoted_few, text},
     },
 };
 
@@ -32,12 +32,12 @@ impl Analyst<'_> {
                 let names = self.names(&by);
                 let said = match by.as_slice() {
                     [_] => text(
-                        format!("never applies: {names} denies all that it permits"),
-                        format!("ne s'applique jamais : {names} interdit tout ce qu'elle permet"),
+                        format!("never applies: {} denies all that it permits", names.en),
+                        format!("ne s'applique jamais : {} interdit tout ce qu'elle permet", names.fr),
                     ),
                     _ => text(
-                        format!("never applies: {names} together deny all that it permits"),
-                        format!("ne s'applique jamais : {names} interdisent ensemble tout ce qu'elle permet"),
+                        format!("never applies: {} together deny all that it permits", names.en),
+                        format!("ne s'applique jamais : {} interdisent ensemble tout ce qu'elle permet", names.fr),
                     ),
                 };
                 self.say(Severity::Warning, format!("rules[{index}]"), said);
@@ -82,10 +82,10 @@ impl Analyst<'_> {
                 }
             }
             if !dead.is_empty() {
-                let names = quoted(dead);
+                let names = quoted_few(dead);
                 let said = text(
-                    format!("{} {names} never applies: it is denied", en[at]),
-                    format!("{} {names} sans effet : c'est interdit", fr[at]),
+                    format!("{} {} never applies: it is denied", en[at], names.en),
+                    format!("{} {} sans effet : c'est interdit", fr[at], names.fr),
                 );
                 self.say(Severity::Warning, format!("rules[{index}].{field}"), said);
             }
@@ -118,9 +118,8 @@ impl Analyst<'_> {
     /// A box in which both rules hold, and the permit's box that it lies in.
     fn meeting(&self, permit: usize, deny: usize) -> Option<(Cell, Cell)> {
         let pairs = self.cells[permit].iter().flat_map(|one| self.cells[deny].iter().map(move |other| (one, other)));
-        let (one, other) = pairs.into_iter().find(|(one, other)| meets(one, other))?;
-        let dims = one.dims.iter().zip(&other.dims).enumerate();
-        let both = dims.map(|(dim, (a, b))| if dim == ROLE && !a.intersects(b) { b.clone() } else { a.and(b) });
+        let (one, other) = pairs.into_iter().find(|(one, other)| one.intersects(other))?;
+        let both = one.dims.iter().zip(&other.dims).map(|(a, b)| a.and(b));
         Some((Cell { dims: both.collect() }, one.clone()))
     }
 }

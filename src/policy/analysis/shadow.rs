@@ -44,9 +44,10 @@ impl Analyst<'_> {
                 Severity::Warning,
                 format!("rules[{index}]"),
                 text(
-                    format!("adds nothing: {names} permits the same on terms that are no stricter"),
+                    format!("adds nothing: {} permits the same on terms that are no stricter", names.en),
                     format!(
-                        "n'ajoute rien : {names} permet la même chose à des conditions qui ne sont pas plus strictes"
+                        "n'ajoute rien : {} permet la même chose à des conditions qui ne sont pas plus strictes",
+                        names.fr
                     ),
                 ),
             );
@@ -131,8 +132,8 @@ impl Analyst<'_> {
                     Severity::Warning,
                     format!("rules[{index}]"),
                     text(
-                        format!("never governs a query: {names} comes first"),
-                        format!("ne régit jamais de requête : {names} passe avant"),
+                        format!("never governs a query: {} comes first", names.en),
+                        format!("ne régit jamais de requête : {} passe avant", names.fr),
                     ),
                 );
             }

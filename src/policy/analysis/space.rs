@@ -26,7 +26,8 @@ pub(in crate::policy) const KIND: usize = 2;
 pub(in crate::policy) const SECTOR: usize = 3;
 /// Its country; the last two atoms are any other and an unknown one.
 pub(in crate::policy) const COUNTRY: usize = 4;
-/// A role of the member. It may hold several; whoever holds one alone is hardest to reach.
+/// The roles of the member, as a set: none, one, or two ([`role_sets`]). More need not be told apart: whatever two rules
+/// ask for, two roles are enough to be meant by both, and with fewer roles fewer rules apply.
 pub(in crate::policy) const ROLE: usize = 5;
 /// What for.
 pub(in crate::policy) const PURPOSE: usize = 6;
@@ -37,6 +38,16 @@ pub(in crate::policy) const COLUMN: usize = 8;
 /// The first accreditation: lacking it is atom 0, holding it atom 1.
 pub(in crate::policy) const ACCREDITATION: usize = 9;
 
+/// The sets of roles that are the atoms of [`ROLE`].
+pub(in crate::policy) fn role_sets() -> Vec<BTreeSet<Role>> {
+    let mut sets = vec![BTreeSet::new()];
+    sets.extend(Role::ALL.map(|role| BTreeSet::from([role])));
+    for (at, one) in Role::ALL.iter().enumerate() {
+        sets.extend(Role::ALL[at + 1..].iter().map(|other| BTreeSet::from([*one, *other])));
+    }
+    sets
+}
+
 /// The dimensions of some policies over one dataset.
 #[derive(Debug)]
 pub(in crate::policy) struct Space {
@@ -46,6 +57,7 @@ pub(in crate::policy) struct Space {
     pub(in crate::policy) accreditations: Vec<String>,
     pub(in crate::policy) purposes: Vec<PurposeSlug>,
     pub(in crate::policy) columns: Vec<String>,
+    pub(in crate::policy) role_sets: Vec<BTreeSet<Role>>,
     /// Instants at which a span ends and the next begins.
     pub(in crate::policy) edges: Vec<Timestamp>,
     /// For each purpose, itself and what is below it.
@@ -104,20 +116,21 @@ impl Space {
         let edges: Vec<Timestamp> = edges.into_iter().collect();
         let known: Option<BTreeSet<String>> = columns.map(|all| all.iter().map(|column| column.name.clone()).collect());
         let columns: Vec<String> = known.clone().unwrap_or_else(|| mentioned_columns(policies)).into_iter().collect();
+        let role_sets = role_sets();
         let mut sizes = vec![
             Action::ALL.len(),
             organisations.len() + 1,
             Kind::ALL.len(),
             sectors.len() + 2,
             countries.len() + 2,
-            Role::ALL.len(),
+            role_sets.len(),
             purposes.len(),
             edges.len() + 1,
             // What nobody has uploaded yet may have any column.
             columns.len() + usize::from(known.is_none()),
         ];
         sizes.extend(accreditations.iter().map(|_| 2));
-        Self { organisations, sectors, countries, accreditations, purposes, columns, edges, below, sizes }
+        Self { organisations, sectors, countries, accreditations, purposes, columns, role_sets, edges, below, sizes }
     }
 
     /// How many atoms each dimension has.
@@ -192,7 +205,10 @@ impl Space {
         cell.dims[KIND] = self.one_of(KIND, &Kind::ALL, &who.kinds, false);
         cell.dims[SECTOR] = self.one_of(SECTOR, &self.sectors, &who.sectors, deny);
         cell.dims[COUNTRY] = self.one_of(COUNTRY, &self.countries, &countries_of(rule), deny);
-        cell.dims[ROLE] = self.one_of(ROLE, &Role::ALL, &who.roles, false);
+        if !who.roles.is_empty() {
+            let sets = self.role_sets.iter().enumerate().filter(|(_, held)| !held.is_disjoint(&who.roles));
+            cell.dims[ROLE] = Bits::of(self.sizes[ROLE], sets.map(|(atom, _)| atom));
+        }
         if !rule.when.is_empty() {
             // The span before edge `n` is atom `n`; it begins at the edge before.
             let inside = (0..self.sizes[TIME]).filter(|atom| {

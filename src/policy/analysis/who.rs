@@ -5,10 +5,10 @@ use super::{
     space::{ACCREDITATION, COUNTRY, Cell, KIND, ORGANISATION, ROLE, SECTOR, Space},
 };
 use crate::{
-    domain::{Kind, ParticipantId, Role},
+    domain::{Kind, ParticipantId},
     policy::{
         check::Severity,
-        diff::words::{quoted, text},
+        diff::words::{quoted_few, text},
         usage::Attributes,
     },
 };
@@ -29,13 +29,13 @@ impl Analyst<'_> {
             let all_unknown = !unknown.is_empty() && unknown.len() == rule.who.organisations.len();
             let fits = others.iter().any(|one| self.cells[index].iter().any(|cell| self.space.holds(cell, one)));
             if !unknown.is_empty() {
-                let names = quoted(unknown);
+                let names = quoted_few(unknown);
                 self.say(
                     Severity::Warning,
                     format!("rules[{index}].who.organisations"),
                     text(
-                        format!("no participant is registered as {names}"),
-                        format!("aucun participant n'est inscrit sous {names}"),
+                        format!("no participant is registered as {}", names.en),
+                        format!("aucun participant n'est inscrit sous {}", names.fr),
                     ),
                 );
             }
@@ -64,8 +64,8 @@ impl Space {
         let organisation = organisations.iter().position(|id| *id == who.participant).unwrap_or(organisations.len());
         let kind = who.kind.and_then(|kind| Kind::ALL.iter().position(|one| *one == kind));
         let role = who.roles.as_ref().is_none_or(|held| {
-            let held = Role::ALL.iter().enumerate().filter(|(_, role)| held.contains(role));
-            held.into_iter().any(|(atom, _)| cell.dims[ROLE].contains(atom))
+            let sets = self.role_sets.iter().enumerate().filter(|(_, set)| set.is_subset(held));
+            sets.into_iter().any(|(atom, _)| cell.dims[ROLE].contains(atom))
         });
         let accredited = self.accreditations.iter().enumerate().all(|(at, accreditation)| {
             let held = who.accreditations.as_ref().is_some_and(|held| held.contains(accreditation));

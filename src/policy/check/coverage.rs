@@ -3,7 +3,10 @@
 //! Every struct is taken apart field by field, so a term that is added to the model does not compile until it
 //! is said here what becomes of it.
 
-use crate::domain::{Duty, How, Mask, Policy, Rule, Text, Who};
+use crate::{
+    domain::{Duty, How, Mask, Policy, Rule, Text, Who},
+    policy::path::key,
+};
 
 /// What becomes of a term.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +113,7 @@ impl Terms {
                 Mask::Year => "mask year",
                 Mask::Bucket(_) => "mask bucket",
             };
-            self.enforced(format!("{path}.masks.{}", column.escape_debug()), term);
+            self.enforced(format!("{path}.masks{}", key(column)), term);
         }
         if aggregate_only.is_some() {
             self.enforced(format!("{path}.aggregate_only"), "aggregates only, smallest group");

@@ -1,7 +1,10 @@
 //! Checks of a rule's limits against the dataset: filters and masks must fit the columns' types.
 
 use super::Checker;
-use crate::domain::{Column, ColumnType, CompareOp, Filter, How, Mask, Timestamp, Value};
+use crate::{
+    domain::{Column, ColumnType, CompareOp, Filter, How, Mask, Timestamp, Value},
+    policy::path::key,
+};
 
 impl Checker<'_> {
     pub(super) fn how(&mut self, path: &str, how: &How) {
@@ -31,7 +34,7 @@ impl Checker<'_> {
             self.column(&format!("{path}.no_join_on"), name);
         }
         for (name, mask) in &how.masks {
-            let path = format!("{path}.masks.{}", name.escape_debug());
+            let path = format!("{path}.masks{}", key(name));
             if let Some(column) = self.column(&path, name) {
                 self.mask(&path, &column, mask);
             }

@@ -1,7 +1,10 @@
 //! Checks of the limits on what all queries together may learn: counts, rates, differential privacy, approved queries.
 
 use super::{Checker, how::literal_fits};
-use crate::domain::{Bounds, Column, ColumnRole, ColumnType, Delta, How, Privacy, Rule, Value};
+use crate::{
+    domain::{Bounds, Column, ColumnRole, ColumnType, Delta, How, Privacy, Rule, Value},
+    policy::path::key,
+};
 
 /// The largest probability of exceeding a loss that still means something.
 const LARGE_DELTA: u64 = 10_000;
@@ -83,13 +86,13 @@ impl Checker<'_> {
             );
         }
         for (name, bounds) in bounds {
-            let path = format!("{path}.bounds.{}", name.escape_debug());
+            let path = format!("{path}.bounds{}", key(name));
             if let Some(column) = self.column(&path, name) {
                 self.bounds(&path, &column, *bounds);
             }
         }
         for (name, values) in groups {
-            let path = format!("{path}.groups.{}", name.escape_debug());
+            let path = format!("{path}.groups{}", key(name));
             if let Some(column) = self.column(&path, name) {
                 self.groups(&path, &column, values, how);
             }

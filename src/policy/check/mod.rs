@@ -4,6 +4,7 @@
 //! policy is silently ignored (P8). Warnings are about what is allowed but probably not meant. Both are told in
 //! French and English with the path of the term. [`coverage()`] says of each term whether the hub enforces it.
 
+mod country;
 mod coverage;
 mod how;
 mod limits;
@@ -16,10 +17,7 @@ use std::collections::BTreeSet;
 pub use coverage::{Coverage, Covered, coverage};
 
 use super::analysis::{self, Surroundings};
-use crate::{
-    domain::{Column, Dataset, Policy, Text, Vocabulary},
-    error::{Error, Reason, Result},
-};
+use crate::domain::{Column, Dataset, Policy, Text, Vocabulary};
 
 /// Most rules of one policy: each adds to the cost of every decision.
 pub const MAX_RULES: usize = 200;
@@ -69,19 +67,6 @@ pub fn check_among(
     checker.honoured();
     checker.findings.extend(analysis::findings(policy, dataset, vocabulary, around));
     checker.findings
-}
-
-/// Refuses a policy that has an error, with the first one: `POLICY_INVALID`.
-pub fn require_publishable(policy: &Policy, dataset: &Dataset, vocabulary: &Vocabulary) -> Result<()> {
-    let errors = check(policy, dataset, vocabulary).into_iter().find(|finding| finding.severity == Severity::Error);
-    match errors {
-        None => Ok(()),
-        Some(finding) => Err(Error::new(Reason::PolicyInvalid).with("path", finding.path).with_words(
-            "detail",
-            finding.message_en,
-            finding.message_fr,
-        )),
-    }
 }
 
 struct Checker<'a> {
@@ -166,13 +151,13 @@ impl Checker<'_> {
         found
     }
 
-    /// A text that people will read: not too long, and without control characters.
+    /// A text that people will read: not too long, and without characters that cannot be seen or turn others round.
     fn words(&mut self, path: &str, text: &str) {
-        if text.chars().count() > 1000 || text.chars().any(|c| c.is_control() && c != '\n') {
+        if text.chars().count() > 1000 || text.chars().any(|c| is_unseen(c) && c != '\n') {
             self.error(
                 path,
-                "longer than 1000 characters, or with control characters",
-                "plus de 1000 caractères, ou des caractères de contrôle",
+                "longer than 1000 characters, or with control characters or invisible ones",
+                "plus de 1000 caractères, ou des caractères de contrôle ou invisibles",
             );
         }
     }
@@ -181,4 +166,16 @@ impl Checker<'_> {
         self.words(&format!("{path}.fr"), &text.fr);
         self.words(&format!("{path}.en"), &text.en);
     }
+}
+
+/// Control and format characters (Unicode categories Cc and Cf) and separators of lines: what a reader does not see, and
+/// what shows a text in another order than it is written in.
+fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}'
+            | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2064}'
+            | '\u{2066}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}'
+            | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0001}' | '\u{e0020}'..='\u{e007f}')
 }

@@ -1,7 +1,12 @@
 //! Checks of one rule's own terms: who, what, why, when, duties, and whether they make sense together.
 
-use super::Checker;
-use crate::domain::{Access, Action, Columns, Duty, Effect, LegalBasis, Rule, Who};
+use std::collections::BTreeSet;
+
+use super::{Checker, country};
+use crate::{
+    domain::{Access, Action, Columns, Duty, Effect, LegalBasis, Rule, Who, Window},
+    policy::path::key,
+};
 
 impl Checker<'_> {
     pub(super) fn rule(&mut self, path: &str, rule: &Rule) {
@@ -19,6 +24,7 @@ impl Checker<'_> {
                 );
             }
         }
+        self.windows_together(path, &rule.when);
         for (index, window) in rule.when.iter().enumerate() {
             if window.from.is_none() && window.until.is_none() {
                 self.error(
@@ -43,6 +49,44 @@ impl Checker<'_> {
         match rule.effect {
             Effect::Deny => self.deny(path, rule),
             Effect::Permit => self.permit(path, rule),
+        }
+    }
+
+    /// A window inside another one says nothing.
+    fn windows_together(&mut self, path: &str, when: &[Window]) {
+        let within = |one: &Window, other: &Window| {
+            other.from.is_none_or(|from| one.from.is_some_and(|own| from <= own))
+                && other.until.is_none_or(|until| one.until.is_some_and(|own| own <= until))
+        };
+        for (index, window) in when.iter().enumerate() {
+            let other = when
+                .iter()
+                .enumerate()
+                .find(|(at, other)| *at != index && within(window, other) && (*at < index || !within(other, window)));
+            if let Some((other, _)) = other {
+                self.warning(
+                    format!("{path}.when[{index}]"),
+                    format!("the window adds nothing: it lies within `when[{other}]`"),
+                    format!("la période n'ajoute rien : elle est comprise dans `when[{other}]`"),
+                );
+            }
+        }
+    }
+
+    /// A duty twice says nothing more, and nobody can keep two deadlines at once.
+    fn duties_together(&mut self, path: &str, duties: &[Duty]) {
+        let mut days = BTreeSet::new();
+        for (index, duty) in duties.iter().enumerate() {
+            let path = format!("{path}.duties[{index}]");
+            if duties[..index].contains(duty) {
+                self.warning(&path, "the same duty as before", "la même obligation que plus haut");
+            }
+            if let Duty::DeleteAfterDays(after) = duty {
+                days.insert(*after);
+                if days.len() > 1 {
+                    self.error(&path, "another deadline than before", "un autre délai que plus haut");
+                }
+            }
         }
     }
 
@@ -145,7 +189,7 @@ impl Checker<'_> {
         for column in rule.how.masks.keys().filter(|column| !rule.columns.contains(column)) {
             let shown = column.escape_debug();
             self.error(
-                format!("{path}.how.masks.{shown}"),
+                format!("{path}.how.masks{}", key(column)),
                 format!("column `{shown}` is not among the columns of this rule"),
                 format!("la colonne `{shown}` n'est pas parmi celles de cette règle"),
             );
@@ -156,12 +200,13 @@ impl Checker<'_> {
         if self.dataset.access == Access::Open && rule.legal_basis == Some(LegalBasis::NotPersonal) {
             return;
         }
-        if rule.when.is_empty() {
-            self.warning(
-                format!("{path}.when"),
-                "no window: permitted for ever",
-                "sans période : permis pour toujours",
-            );
+        if rule.is_for_ever() {
+            let (en, fr) = if rule.when.is_empty() {
+                ("no window: permitted for ever", "sans période : permis pour toujours")
+            } else {
+                ("a window without end: permitted for ever", "une période sans fin : permis pour toujours")
+            };
+            self.warning(format!("{path}.when"), en, fr);
         }
     }
 
@@ -171,13 +216,16 @@ impl Checker<'_> {
                 let shown: String = text.chars().take(80).collect();
                 self.error(
                     format!("{path}.{term}"),
-                    format!("`{}` is not a word of at most 64 letters, digits and `._:/-`", shown.escape_debug()),
-                    format!("`{}` n'est pas un mot d'au plus 64 lettres, chiffres et `._:/-`", shown.escape_debug()),
+                    format!(
+                        "`{}` is not a word of at most 64 lower-case letters, digits and `._:/-`",
+                        shown.escape_debug()
+                    ),
+                    format!("`{}` n'est pas un mot d'au plus 64 minuscules, chiffres et `._:/-`", shown.escape_debug()),
                 );
             }
         }
         for country in &who.countries {
-            if country.len() != 2 || !country.bytes().all(|b| b.is_ascii_uppercase()) {
+            if country != "EU" && !country::is_iso_3166(country) {
                 let shown: String = country.chars().take(80).collect();
                 self.error(
                     format!("{path}.countries"),
@@ -199,6 +247,7 @@ impl Checker<'_> {
     }
 
     fn duties(&mut self, path: &str, duties: &[Duty]) {
+        self.duties_together(path, duties);
         for (index, duty) in duties.iter().enumerate() {
             let path = format!("{path}.duties[{index}]");
             match duty {
@@ -217,9 +266,11 @@ impl Checker<'_> {
     }
 }
 
-/// What an accreditation or sector may be called, so that it reads the same wherever it is written.
+/// What an accreditation or sector may be called, so that it reads the same wherever it is written. Those of participants
+/// are in lower case: another spelling would never match.
 fn is_word(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     text.len() <= 64
-        && text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:/-".contains(&b))
+        && text.bytes().next().is_some_and(plain)
+        && text.bytes().all(|b| plain(b) || b"._:/-".contains(&b))
 }

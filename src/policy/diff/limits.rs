@@ -6,7 +6,10 @@ use super::{
     terms::{Changes, Direction},
     words::{quoted, text},
 };
-use crate::domain::{Filter, How, Interval, Mask, Name, Privacy, Template, Text};
+use crate::{
+    domain::{Filter, How, Interval, Mask, Name, Privacy, Template, Text},
+    policy::path::key,
+};
 
 impl Changes {
     pub(super) fn how(&mut self, old: &How, new: &How) {
@@ -263,7 +266,7 @@ impl Changes {
             let Some(direction) = mask_direction(before, after) else { continue };
             let (en, fr) = (mask_words(after), mask_words(before));
             self.add(
-                format!("how.masks.{}", column.escape_debug()),
+                format!("how.masks{}", key(column)),
                 direction,
                 format!("column `{column}`: {} instead of {}", en.en, fr.en),
                 format!("colonne `{column}` : {} au lieu de {}", en.fr, fr.fr),

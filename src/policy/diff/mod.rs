@@ -2,11 +2,16 @@
 //! which duties come and go.
 //!
 //! Who gains and who loses is exact: the difference of what both versions permit, as boxes, each rule net of what its
-//! policy denies. On what terms is compared rule by rule, under the same id, and between a rule that is new or gone
-//! and those that permit the same uses.
+//! policy denies, and then of columns that could be used together. On what terms is compared rule by rule, under the
+//! same id, and between a rule that is new or gone and those that permit the same uses. Where none of that tells a
+//! difference, that the effect is the same is said only if each rule is about the very same uses on the same terms.
 
+mod effect;
+#[cfg(test)]
+mod examples;
 mod limits;
 mod region;
+mod roles;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -18,7 +23,8 @@ pub use self::terms::{Direction, TermChange, Terms, compare};
 use self::{region::effective, words::text};
 use super::analysis::{
     Bits,
-    space::{ACTION, Cell, Space},
+    cover::{Verdict, covers_together},
+    space::{ACTION, COLUMN, Cell, Space},
 };
 use crate::domain::{Column, Effect, Name, Policy, Rule, Text, Vocabulary};
 
@@ -60,27 +66,28 @@ pub fn diff(old: &Policy, new: &Policy, columns: Option<&[Column]>, vocabulary: 
         return Vec::new();
     }
     let space = Space::new(&[old, new], columns, vocabulary);
-    let mut differ = Differ { space, old, new, found: Vec::new() };
+    let mut differ = Differ { space, old, new, budget: BUDGET, found: Vec::new() };
     differ.reach(new, old, DifferenceKind::Lost);
     differ.reach(old, new, DifferenceKind::Gained);
     differ.denies();
     differ.same_rules();
     differ.other_rules();
+    differ.order();
+    differ.floor();
     if differ.found.is_empty() {
-        differ.add(
-            DifferenceKind::Changed,
-            None,
-            "rules",
-            text("written differently, to the same effect", "écrite autrement, pour le même effet"),
-        );
+        differ.nothing_found();
     }
     differ.found
 }
+
+/// What all searches of one comparison may cost, in selections looked at: well under a second.
+const BUDGET: u64 = 4_000_000;
 
 struct Differ<'a> {
     space: Space,
     old: &'a Policy,
     new: &'a Policy,
+    budget: u64,
     found: Vec<Difference>,
 }
 
@@ -93,6 +100,7 @@ impl Differ<'_> {
     fn reach(&mut self, less: &Policy, more: &Policy, kind: DifferenceKind) {
         let mut known: Vec<Cell> = Vec::new();
         let mut bounded = true;
+        let mut together = Together::new(&self.space, less, more);
         for rule in permits(less) {
             match effective(&self.space, less, rule) {
                 Some(cells) => known.extend(cells),
@@ -103,11 +111,7 @@ impl Differ<'_> {
             let path = format!("rules[{index}]");
             let cells = effective(&self.space, more, rule).filter(|_| bounded);
             let Some(beyond) = cells.and_then(|cells| region::minus(cells, &known)) else {
-                let said = text(
-                    format!("what `{}` permits differs in more ways than can be told", rule.id),
-                    format!("ce que `{}` permet diffère de plus de façons qu'on ne peut le dire", rule.id),
-                );
-                self.add(DifferenceKind::Changed, Some(&rule.id), path, said);
+                self.add(DifferenceKind::Changed, Some(&rule.id), path, too_much(rule));
                 continue;
             };
             let beyond = region::merged(beyond);
@@ -120,9 +124,30 @@ impl Differ<'_> {
             for said in told {
                 self.add(kind, Some(&rule.id), &path, said);
             }
+            // With a column that is told no others need be.
+            together.denies.extend(beyond.iter().cloned());
             // What one rule gives, another does not give again.
             known.extend(beyond);
+            self.columns_together(rule, &path, &mut together, kind);
         }
+    }
+
+    /// What a rule of `more` permits with several columns at once and `less` does not, although it permits each alone.
+    fn columns_together(&mut self, rule: &Rule, path: &str, together: &mut Together, kind: DifferenceKind) {
+        for cell in uses(&self.space, rule) {
+            match covers_together(&self.space, &cell, &together.permits, &together.denies, &mut self.budget) {
+                (Verdict::Covered, _) => {}
+                (Verdict::Open, Some(columns)) => {
+                    let some = cell.within(COLUMN, &columns);
+                    let said = words::at_once(words::sentence(&self.space, &some, kind == DifferenceKind::Gained));
+                    self.add(kind, Some(&rule.id), path, said);
+                }
+                (Verdict::Open | Verdict::Undecided, _) => {
+                    self.add(DifferenceKind::Changed, Some(&rule.id), path, too_much(rule));
+                }
+            }
+        }
+        together.permits.extend(self.space.cells(rule));
     }
 
     /// What a rule gives or takes in many parts, as a whole: action by action, except for what other rules say.
@@ -182,6 +207,7 @@ impl Differ<'_> {
             let Some(before) = old.rule(rule.id.as_str()) else { continue };
             let path = format!("rules[{index}]");
             if rule.effect == Effect::Permit && before.effect == Effect::Permit {
+                self.columns_to_come(&path, before, rule);
                 for change in compare(&Terms::of(before, old), &Terms::of(rule, new)) {
                     let said = text(
                         format!("under `{}`: {}", rule.id, change.text.en),
@@ -197,6 +223,23 @@ impl Differ<'_> {
                 );
                 self.add(DifferenceKind::Changed, Some(&rule.id), format!("{path}.text"), said);
             }
+        }
+    }
+
+    /// Where the columns of the dataset are known, those that come later are part of `all` only.
+    fn columns_to_come(&mut self, path: &str, before: &Rule, rule: &Rule) {
+        let all_known = self.space.columns.len() == self.space.sizes()[COLUMN];
+        let said = match (before.columns.is_all(), rule.columns.is_all()) {
+            (true, false) => {
+                text("columns that come later are not covered", "les colonnes à venir ne sont pas comprises")
+            }
+            (false, true) => text("columns that come later are covered, too", "les colonnes à venir sont comprises"),
+            _ => return,
+        };
+        if all_known {
+            let id = &rule.id;
+            let said = text(format!("under `{id}`: {}", said.en), format!("selon `{id}` : {}", said.fr));
+            self.add(DifferenceKind::Changed, Some(id), format!("{path}.columns"), said);
         }
     }
 
@@ -241,6 +284,29 @@ impl Differ<'_> {
         let (one, other) = (uses(&self.space, one), uses(&self.space, other));
         one.iter().any(|cell| other.iter().any(|next| cell.intersects(next)))
     }
+}
+
+/// What covers a use of several columns that one version permits, so that it is no difference.
+struct Together {
+    permits: Vec<Cell>,
+    denies: Vec<Cell>,
+}
+
+impl Together {
+    fn new(space: &Space, less: &Policy, more: &Policy) -> Self {
+        let denies = more.rules.iter().filter(|rule| rule.effect == Effect::Deny);
+        Self {
+            permits: permits(less).flat_map(|rule| space.cells(rule)).collect(),
+            denies: denies.flat_map(|rule| space.cells(rule)).collect(),
+        }
+    }
+}
+
+fn too_much(rule: &Rule) -> Text {
+    text(
+        format!("what `{}` permits differs in more ways than can be told", rule.id),
+        format!("ce que `{}` permet diffère de plus de façons qu'on ne peut le dire", rule.id),
+    )
 }
 
 fn uses(space: &Space, rule: &Rule) -> Vec<Cell> {

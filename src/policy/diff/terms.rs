@@ -104,6 +104,24 @@ impl Changes {
     }
 
     fn duties(&mut self, old: &[Duty], new: &[Duty]) {
+        let days = |duties: &[Duty]| {
+            let days = |duty: &Duty| if let Duty::DeleteAfterDays(days) = duty { Some(*days) } else { None };
+            duties.iter().filter_map(days).min()
+        };
+        let (mut old, mut new) = (old.to_vec(), new.to_vec());
+        if let (Some(before), Some(after)) = (days(&old), days(&new)) {
+            if before != after {
+                self.add(
+                    "duties",
+                    if after < before { Direction::Tighter } else { Direction::Looser },
+                    format!("delete after {after} days instead of {before}"),
+                    format!("effacer après {after} jours au lieu de {before}"),
+                );
+            }
+            for duties in [&mut old, &mut new] {
+                duties.retain(|duty| !matches!(duty, Duty::DeleteAfterDays(_)));
+            }
+        }
         for duty in new.iter().filter(|duty| !old.contains(duty)) {
             let Text { en, fr } = duty_words(duty);
             self.add("duties", Direction::Tighter, format!("new duty: {en}"), format!("nouvelle obligation : {fr}"));

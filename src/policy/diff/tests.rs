@@ -6,7 +6,7 @@ use proptest::{collection::btree_set, prelude::*, sample::select};
 
 use super::*;
 use crate::{
-    domain::{Action, Columns, How, Kind, LegalBasis, PurposeSlug, Role, RuleOutcome, Timestamp, Who},
+    domain::{Action, Columns, How, Kind, LegalBasis, PurposeSlug, Role, Timestamp, Who},
     policy::{
         manifest,
         usage::{Attributes, Question, reference},
@@ -14,9 +14,9 @@ use crate::{
     },
 };
 
-static VOCABULARY: LazyLock<Vocabulary> = LazyLock::new(|| vocabulary::load().unwrap());
+pub(super) static VOCABULARY: LazyLock<Vocabulary> = LazyLock::new(|| vocabulary::load().unwrap());
 
-const OLD: &str = r"
+pub(super) const OLD: &str = r"
 dataset: chu.stays
 rules:
   - {id: visible, effect: permit, actions: [discover]}
@@ -62,7 +62,7 @@ rules:
 floor: {aggregate_only: 5}
 ";
 
-fn told(old: &str, new: &str) -> Vec<Difference> {
+pub(super) fn told(old: &str, new: &str) -> Vec<Difference> {
     diff(&manifest::parse(old).unwrap(), &manifest::parse(new).unwrap(), None, &VOCABULARY)
 }
 
@@ -211,52 +211,107 @@ fn a_policy() -> impl Strategy<Value = Policy> {
     })
 }
 
-/// Whether each policy permits somebody something that the other does not: `(gained, lost)`.
-fn by_brute_force(old: &Policy, new: &Policy) -> (bool, bool) {
-    let (mut gained, mut lost) = (false, false);
+/// One use of the small world: its member's roles and its columns in every combination.
+struct Use {
+    who: Attributes,
+    action: Action,
+    purpose: PurposeSlug,
+    columns: BTreeSet<String>,
+}
+
+fn subsets<T: Clone + Ord>(all: &[T]) -> Vec<BTreeSet<T>> {
+    let one = |bits: usize| all.iter().enumerate().filter(move |(at, _)| bits >> at & 1 == 1).map(|(_, x)| x.clone());
+    (0..1 << all.len()).map(|bits| one(bits).collect()).collect()
+}
+
+static WORLD: LazyLock<Vec<Use>> = LazyLock::new(|| {
+    let columns: Vec<_> = subsets(&["a".to_owned(), "b".to_owned(), "c".to_owned()]);
+    let mut all = Vec::new();
     for kind in Kind::ALL {
-        for (accredited, role) in [
-            (false, Role::Requester),
-            (true, Role::Requester),
-            (false, Role::Steward),
-            (true, Role::Steward),
-            (false, Role::Auditor),
-            (true, Role::Auditor),
-        ] {
-            let who = Attributes {
-                participant: "irit".parse().unwrap(),
-                kind: Some(kind),
-                sector: None,
-                country: None,
-                accreditations: Some(accredited.then(|| "hds".to_owned()).into_iter().collect()),
-                roles: Some([role].into()),
-            };
-            for action in Action::ALL {
-                for purpose in VOCABULARY.purposes() {
-                    for column in ["a", "b", "c"] {
-                        let columns = BTreeSet::from([column.to_owned()]);
-                        let question = Question {
-                            who: &who,
-                            purpose: Some(&purpose.slug),
+        for accredited in [false, true] {
+            for roles in subsets(&[Role::Requester, Role::Steward, Role::Auditor]) {
+                for action in Action::ALL {
+                    // Each of the policies' purposes, what is below two of them or one, above, and beside.
+                    for purpose in [
+                        "research_and_development",
+                        "scientific_research",
+                        "improve_healthcare",
+                        "epidemiological_research",
+                        "public_benefit",
+                        "marketing",
+                    ] {
+                        all.extend(columns.iter().filter(|columns| !columns.is_empty()).map(|columns| Use {
+                            who: Attributes {
+                                participant: "irit".parse().unwrap(),
+                                kind: Some(kind),
+                                sector: None,
+                                country: None,
+                                accreditations: Some(accredited.then(|| "hds".to_owned()).into_iter().collect()),
+                                roles: Some(roles.clone()),
+                            },
                             action,
-                            columns: &columns,
-                            at: Timestamp::from_micros(0),
-                            rule: None,
-                        };
-                        let permits = |policy: &Policy| {
-                            let trace = reference::evaluate(policy, &question, &VOCABULARY).1;
-                            let has = |outcome| trace.iter().any(|rule| rule.outcome == outcome);
-                            has(RuleOutcome::Permits) && !has(RuleOutcome::Denies)
-                        };
-                        let (before, after) = (permits(old), permits(new));
-                        gained |= after && !before;
-                        lost |= before && !after;
+                            purpose: purpose.parse().unwrap(),
+                            columns: columns.clone(),
+                        }));
                     }
                 }
             }
         }
     }
+    all
+});
+
+/// The rule that governs a use, if it is permitted at all.
+fn governs(policy: &Policy, one: &Use) -> Option<Name> {
+    let question = Question {
+        who: &one.who,
+        purpose: Some(&one.purpose),
+        action: one.action,
+        columns: &one.columns,
+        at: Timestamp::from_micros(0),
+        rule: None,
+    };
+    reference::evaluate(policy, &question, &VOCABULARY).0
+}
+
+/// Whether each policy permits somebody something that the other does not: `(gained, lost)`.
+fn by_brute_force(old: &Policy, new: &Policy) -> (bool, bool) {
+    let (mut gained, mut lost) = (false, false);
+    for one in WORLD.iter() {
+        let (before, after) = (governs(old, one).is_some(), governs(new, one).is_some());
+        gained |= after && !before;
+        lost |= before && !after;
+    }
     (gained, lost)
+}
+
+const SAME: &str = "to the same effect";
+
+/// Other ways to write a policy, most of them with another effect.
+fn rewritten(policy: &Policy, way: usize) -> Policy {
+    let mut other = policy.clone();
+    let last = other.rules.len() - 1;
+    match way {
+        0 => other.rules.swap(0, last),
+        1 => other.rules[last].how.max_rows = Some(5),
+        2 => other.rules.rotate_left(1),
+        3 => {
+            let again = Rule { id: "again".parse().unwrap(), ..other.rules[0].clone() };
+            other.rules.insert(0, again);
+        }
+        4 => other.rules[0].who.kinds = Kind::ALL.into(),
+        5 => other.floor.max_rows = Some(7),
+        6 => {
+            other.rules.remove(0);
+        }
+        _ => {
+            // A permit of two columns as two of one.
+            let split = Rule { id: "split".parse().unwrap(), ..other.rules[0].clone() };
+            other.rules[0].columns = Columns::Only(["a".to_owned()].into());
+            other.rules.push(Rule { columns: Columns::Only(["b".to_owned(), "c".to_owned()].into()), ..split });
+        }
+    }
+    other
 }
 
 proptest! {
@@ -268,6 +323,21 @@ proptest! {
         let has = |kind| found.iter().any(|one| one.kind == kind);
         let (gained, lost) = by_brute_force(&old, &new);
         prop_assert_eq!((has(DifferenceKind::Gained), has(DifferenceKind::Lost)), (gained, lost), "{:#?}", found);
+    }
+
+    #[test]
+    fn where_the_effect_is_said_to_be_the_same_it_is(old in a_policy(), way in 0_usize..8) {
+        let new = rewritten(&old, way);
+        let found = diff(&old, &new, None, &VOCABULARY);
+        prop_assert!(old == new || !found.is_empty());
+        if found.iter().any(|one| one.text.en.ends_with(SAME)) {
+            prop_assert_eq!(found.len(), 1);
+            prop_assert_eq!(&old.floor, &new.floor);
+            for one in WORLD.iter() {
+                let how = |policy: &Policy| governs(policy, one).and_then(|id| Some(policy.rule(id.as_str())?.how.clone()));
+                prop_assert_eq!(how(&old), how(&new));
+            }
+        }
     }
 
     #[test]

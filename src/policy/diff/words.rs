@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::roles;
 use crate::{
-    domain::{Action, Kind, Role, Rule, Text, Timestamp},
+    domain::{Action, Kind, Rule, Text, Timestamp},
     policy::analysis::{
         Bits,
         space::{ACCREDITATION, ACTION, COLUMN, COUNTRY, Cell, KIND, ORGANISATION, PURPOSE, ROLE, SECTOR, Space, TIME},
@@ -37,6 +38,14 @@ pub(super) fn sentence(space: &Space, cell: &Cell, gained: bool) -> Text {
     if let Some(time) = parts.time() {
         push(&mut said, &time);
     }
+    said
+}
+
+/// The sentence, of several columns that are used in one query.
+pub(super) fn at_once(sentence: Text) -> Text {
+    let mut said = sentence;
+    let (en, fr) = (", all at once, at least in part", ", toutes à la fois, au moins en partie");
+    push(&mut said, &text(en, fr));
     said
 }
 
@@ -97,6 +106,21 @@ pub(in crate::policy) fn instant(at: Timestamp) -> String {
     full.strip_suffix("T00:00:00.000000Z").map_or_else(|| full.replace(".000000Z", "Z"), str::to_owned)
 }
 
+/// Most names of one list in a sentence.
+const MOST_NAMES: usize = 10;
+
+/// Names in code quotes, joined by commas: the first ones, and how many more there are.
+pub(in crate::policy) fn quoted_few<T: std::fmt::Display>(names: impl IntoIterator<Item = T>) -> Text {
+    let names: Vec<T> = names.into_iter().collect();
+    let more = names.len().saturating_sub(MOST_NAMES);
+    let said = quoted(names.into_iter().take(MOST_NAMES));
+    match more {
+        0 => text(said.clone(), said),
+        1 => text(format!("{said} and one more"), format!("{said} et un autre")),
+        more => text(format!("{said} and {more} more"), format!("{said} et {more} autres")),
+    }
+}
+
 /// Names in code quotes, joined by commas.
 pub(in crate::policy) fn quoted<T: std::fmt::Display>(names: impl IntoIterator<Item = T>) -> String {
     names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
@@ -136,9 +160,8 @@ impl Parts<'_> {
             push(&mut said, &more);
         }
         if !self.is_full(ROLE) {
-            let roles: Vec<&str> = self.cell.dims[ROLE].iter().map(|atom| Role::ALL[atom].as_str()).collect();
-            let roles = quoted(roles);
-            push(&mut said, &text(format!(" in role {roles}"), format!(" dans le rôle {roles}")));
+            let held: Vec<_> = self.cell.dims[ROLE].iter().map(|atom| self.space.role_sets[atom].clone()).collect();
+            push(&mut said, &roles::text_of(&self.space.role_sets, &held));
         }
         let excepted = self.organisations(false);
         if self.names_others() && !excepted.is_empty() {
@@ -235,7 +258,7 @@ impl Parts<'_> {
             Action::Discover => ("see the catalog entry", "voir la fiche du catalogue"),
             Action::Read => ("query rows", "interroger les lignes"),
             Action::Aggregate => ("query aggregates", "interroger des agrégats"),
-            Action::Download => ("download", "télécharger"),
+            Action::Download => ("download rows", "télécharger des lignes"),
         };
         let names: Vec<_> = self.cell.dims[ACTION].iter().map(|atom| name(Action::ALL[atom])).collect();
         let en = list(names.iter().map(|(en, _)| *en), "and");

@@ -96,6 +96,19 @@ fn each_thing_that_comes_out_differently_is_told() {
 }
 
 #[test]
+fn a_purpose_that_there_is_not_is_refused_unless_it_is_meant() {
+    let run = |text: &str| parse(text, no_manifest).unwrap().run(&vocabulary::load().unwrap());
+    let slip = SOUND.replace("by: acme, action: read, purpose: marketing", "by: acme, action: read, purpose: no_such");
+    let error = run(&slip).unwrap_err();
+    assert_eq!((error.reason(), error.params()["path"].as_str()), (Reason::PolicyInvalid, "cases[1]"));
+    assert!(error.params()["detail"].contains("`no_such` is no purpose"), "{error}");
+    for rule in ["rule: no_acme\n    unknown: purpose", "rule: open\n    first_failed: purpose\n    unknown: purpose"] {
+        let meant = slip.replace("rule: no_acme", rule);
+        assert!(run(&meant).unwrap().cases.iter().all(CaseReport::passed), "{rule}");
+    }
+}
+
+#[test]
 fn what_cannot_be_meant_is_refused_with_its_place() {
     for (from, to, path, detail) in [
         ("columns: [x, y]", "column: [x, y]", "", "unknown field `column`"),
@@ -110,6 +123,12 @@ fn what_cannot_be_meant_is_refused_with_its_place() {
         ("rule: no_acme", "first_failed: kind", "cases[1]", "name it"),
         ("rule: no_acme", "rule: open", "cases[1]", "why the rule misses"),
         ("rule: no_acme", "rule: no_acme\n    obligations: {}", "cases[1]", "no obligations"),
+        (
+            "purpose: marketing}\n    decision: permit",
+            "purpose: marketing, columns: [x, z]}\n    decision: permit",
+            "cases[0]",
+            "`z` is none of the file's",
+        ),
         ("name: acme", "name: reads", "cases[1]", "earlier case"),
         ("kind: company", "kind: comp", "participants.acme.kind", "unknown variant"),
         ("kind: company", "age: 3", "participants.acme", "unknown field `age`"),

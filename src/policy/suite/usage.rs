@@ -30,7 +30,8 @@ pub(super) struct Suite {
 }
 
 impl Suite {
-    /// Checks that every case can be meant: its participant, rules, columns and time are there.
+    /// Checks that every case can be meant: its participant, rules, columns and time are there. Its purpose is looked up
+    /// when it is run.
     pub(super) fn new(file: UsageFile, load: impl FnOnce(&str) -> Result<String>) -> Result<Self> {
         let UsageFile { policy, columns, at, participants, cases } = file;
         let policy = match policy {
@@ -53,7 +54,14 @@ impl Suite {
                 return refuse(path, "neither the request nor the file says `at`");
             };
             let asked = match (&case.request.columns, case.request.action) {
-                (Some(asked), _) => asked.clone(),
+                (Some(asked), _) => {
+                    let unknown = asked.iter().find(|column| !columns.is_empty() && !columns.contains(*column));
+                    if let Some(column) = unknown {
+                        let shown = column.escape_debug();
+                        return refuse(path, format_args!("`{shown}` is none of the file's `columns`"));
+                    }
+                    asked.clone()
+                }
                 (None, Action::Discover) => BTreeSet::new(),
                 (None, _) if columns.is_empty() => {
                     return refuse(path, "neither the request nor the file says `columns`");
@@ -81,6 +89,10 @@ impl Suite {
             (Verdict::Permit, _, Some(_)) => refuse(path, "a permit has no first failed clause"),
             (Verdict::Deny, None, Some(_)) => refuse(path, "`first_failed` is of a rule: name it"),
             (Verdict::Deny, Some(Effect::Permit), None) => refuse(path, "`first_failed` says why the rule misses"),
+            // A permit, too, misses a purpose that there is not.
+            (Verdict::Deny, Some(Effect::Permit), Some(Clause::Purpose)) if case.unknown == Some(Clause::Purpose) => {
+                Ok(())
+            }
             (_, effect, failed)
                 if case.unknown.is_some()
                     && (effect != Some(Effect::Deny) || failed.is_some() || case.decision == Verdict::Permit) =>
@@ -101,8 +113,16 @@ impl Suite {
         let compiled = CompiledPolicy::with_model(self.policy.clone(), model)?;
         let mut coverage = Coverage::of_policy(&self.policy);
         let mut cases = Vec::with_capacity(self.cases.len());
-        for (case, columns, at) in &self.cases {
+        for (index, (case, columns, at)) in self.cases.iter().enumerate() {
             let request = &case.request;
+            // A slip in a purpose would deny whatever the policy says, and so pass.
+            if let Some(purpose) = &request.purpose
+                && vocabulary.require(purpose).is_err()
+                && case.unknown != Some(Clause::Purpose)
+            {
+                let detail = format_args!("`{purpose}` is no purpose (if that is meant, say `unknown: purpose`)");
+                return refuse(format_args!("cases[{index}]"), detail);
+            }
             let Some(who) = self.participants.get(&request.by) else { continue };
             let question = Question {
                 who,

@@ -198,12 +198,6 @@ impl CompiledPolicy {
         self.digest
     }
 
-    /// The permit for the dataset's owner: of its own data the rule's limits do not bind, the floor does.
-    #[must_use]
-    pub fn for_owner(&self, permit: Permit) -> Permit {
-        Permit { how: self.policy.floor.clone(), ..permit }
-    }
-
     /// The engine's answer and what each rule said.
     fn run(&self, request: clauses::Request) -> Result<(bool, Vec<trace::Said>)> {
         if self.policy.rules.is_empty() {

@@ -1,5 +1,6 @@
 //! The writer over a real SQLite file: many jobs per commit, a failed job alone, a head that follows its entries.
 
+mod shards;
 mod tiles;
 
 use std::{path::Path, sync::Arc};

@@ -1,6 +1,9 @@
 //! PostgreSQL dies or goes at the worst moment, replicas are killed, and two servers meet on one SQLite file.
 
-use std::{process::Command, time::Duration};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use odh::{config::SecretUrl, grpc::pb};
 
@@ -40,6 +43,40 @@ async fn a_connection_that_ends_at_commit_leaves_all_of_it_or_nothing() {
         told.change(&world.steward, &format!("after_{number}")).await;
         told.query(&world.requester).await;
         assert_eq!(told.refused, refused, "the writer reads the head again and goes on");
+    }
+    hub.end().await;
+    sane::check(&url, hub.dir()).await;
+    told.holds(&url, hub.dir()).await;
+}
+
+/// What a firewall that loses its state does, or a machine that loses its network: no end of the connection is ever told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_goes_silent_at_commit_is_left_within_seconds() {
+    let Some(url) = Engine::Postgres.database("forgotten").await else { return };
+    let (proxy, through) = proxied(&url).await;
+    let change = |config: &mut odh::config::Config| config.database.url = SecretUrl::new(&through);
+    let mut hub = Hub::start_with(Engine::Sqlite, "forgotten", change).await.unwrap();
+    let world = world::small(&mut hub).await;
+    let mut told = Told::default();
+    for (round, heard) in [false, true].into_iter().enumerate() {
+        proxy.set(Link::ForgetAtCommit { heard });
+        let refused = told.refused;
+        let started = Instant::now();
+        told.change(&world.steward, &format!("forgotten_{round}")).await;
+        assert_eq!(told.refused, refused + 1, "nobody can know whether it is done");
+        // While the server has not given up the transaction that did not hear its commit, the log's head stays locked.
+        for number in 0.. {
+            let before = told.datasets.len();
+            told.change(&world.steward, &format!("later_{round}_{number}")).await;
+            if told.datasets.len() > before {
+                break;
+            }
+            assert!(started.elapsed() < Duration::from_secs(20), "the hub does not work again");
+        }
+        println!("a connection forgotten at COMMIT, heard {heard}: works again after {:?}", started.elapsed());
+        told.query(&world.requester).await;
+        let found = world.steward.get_dataset(&format!("forgotten_{round}")).await;
+        assert_eq!(found.is_ok(), heard, "what the server heard is done, and nothing else");
     }
     hub.end().await;
     sane::check(&url, hub.dir()).await;

@@ -1,6 +1,14 @@
 //! A TCP proxy that can go silent or cut: how a database looks when its machine or network fails.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    future,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -23,6 +31,11 @@ pub(crate) enum Link {
     Cut,
     /// Ends a connection as it says COMMIT, once: before the server has heard it, or before it has answered.
     CutAtCommit {
+        /// Whether the server hears it.
+        heard: bool,
+    },
+    /// Forgets a connection as it says COMMIT, once: neither side hears of it again, nor of its end. Others pass.
+    ForgetAtCommit {
         /// Whether the server hears it.
         heard: bool,
     },
@@ -78,9 +91,10 @@ async fn connect(client: TcpStream, upstream: SocketAddr, state: Arc<watch::Send
     }
     let Ok(server) = TcpStream::connect(upstream).await else { return };
     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+    let forgotten = AtomicBool::new(false);
     tokio::select! {
-        () = pass(from_client, to_server, link.clone(), Some(&state)) => {}
-        () = pass(from_server, to_client, link.clone(), None) => {}
+        () = pass(from_client, to_server, link.clone(), Some(&state), &forgotten) => {}
+        () = pass(from_server, to_client, link.clone(), None, &forgotten) => {}
         _ = link.wait_for(|link| *link == Link::Cut) => {}
     }
 }
@@ -91,14 +105,26 @@ async fn pass(
     mut to: OwnedWriteHalf,
     mut link: watch::Receiver<Link>,
     state: Option<&watch::Sender<Link>>,
+    forgotten: &AtomicBool,
 ) {
     let mut buffer = vec![0; 16 * 1024];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
         let Ok(now) = link.wait_for(|link| !matches!(link, Link::Silent | Link::Cut)).await.map(|link| *link) else {
             return;
         };
+        if forgotten.load(Ordering::Relaxed) {
+            return future::pending().await;
+        }
         let bytes = &buffer[..length];
         match (now, state) {
+            (Link::ForgetAtCommit { heard }, Some(state)) if bytes.windows(COMMIT.len()).any(|part| part == COMMIT) => {
+                forgotten.store(true, Ordering::Relaxed);
+                state.send_replace(Link::Up);
+                if heard {
+                    let _ = to.write_all(bytes).await;
+                }
+                return future::pending().await;
+            }
             (Link::CutAtCommit { heard }, Some(state)) if bytes.windows(COMMIT.len()).any(|part| part == COMMIT) => {
                 if heard && to.write_all(bytes).await.is_ok() {
                     // Long enough for the server to commit. Its answer is held back and lost with the connection.

@@ -16,6 +16,7 @@ mod operations;
 mod queries;
 mod reports;
 mod roles;
+mod shards;
 mod tiles;
 mod tls;
 mod uploads;

@@ -209,6 +209,7 @@ const MATRIX: &[Row] = matrix! {
         "GetConsistencyProof" get_consistency_proof for EVERYONE, |_me| pb::GetConsistencyProofRequest {
             from_size: 1, to_size: 0,
         };
+        "ListShards" list_shards for EVERYONE, |_me| pb::ListShardsRequest::default();
     }
 };
 

@@ -40,9 +40,19 @@ impl Client {
         first_index: u64,
         progress: &ProgressBar,
     ) -> Result<Exported, Failure> {
+        self.export_as(folder, pb::ExportEntriesRequest { first_index, tree_size: 0 }, progress).await
+    }
+
+    /// As [`Self::export_audit`], also of the log as it was at the end of a half-year.
+    pub async fn export_as(
+        &self,
+        folder: &Path,
+        what: pb::ExportEntriesRequest,
+        progress: &ProgressBar,
+    ) -> Result<Exported, Failure> {
         let hub = self.hub().await?;
         let key = hub.checkpoint_verifier_keys.first().ok_or_else(|| Failure::protocol("it lacks the log's key"))?;
-        let mut stream = self.audit().export_entries(pb::ExportEntriesRequest { first_index }).await?.into_inner();
+        let mut stream = self.audit().export_entries(what).await?.into_inner();
         // Only now: a refusal leaves no folder behind.
         files::private_folder(folder)?;
         let mut writer = Writer::create(folder)?;
@@ -76,6 +86,11 @@ pub(super) fn verify(
         let held = Checkpoint::verify(&files::read_text(path)?, key)
             .map_err(|e| Failure::unverified(e.message_en(), e.message_fr()))?;
         check_held(&held, &verified.checkpoint, open(LEAF_HASHES)?)?;
+    }
+    // Each half-year that an entry says has ended, ended as it says.
+    for (shard, cited) in super::shards::borders(folder, key)? {
+        tracing::debug!(shard = %shard.name, "a border of half-years");
+        check_held(&cited, &verified.checkpoint, open(LEAF_HASHES)?)?;
     }
     Ok(verified)
 }

@@ -1,5 +1,6 @@
 //! The analysis against brute force: every use of a small world is asked for, and what no use shows is what is found.
 
+mod told;
 mod world;
 
 use std::{collections::BTreeSet, sync::LazyLock};

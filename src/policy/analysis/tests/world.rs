@@ -87,6 +87,7 @@ pub(super) fn parties() -> Vec<Use> {
                 for country in optional(&["FR", "DE", "US", "BR"]) {
                     for accreditations in [texts(&[]), texts(&["hds"]), texts(&["iso"]), texts(&["hds", "iso"])] {
                         for roles in [
+                            vec![],
                             vec![Role::Requester],
                             vec![Role::Steward],
                             vec![Role::Auditor],
