@@ -216,8 +216,8 @@ fn use_message(used: &DatasetUse) -> pb::DatasetUse {
 fn terms_message(used: DatasetUse) -> pb::DatasetTerms {
     pb::DatasetTerms {
         dataset_use: Some(use_message(&used)),
+        row_filter: used.shown_filter(),
         columns: used.columns,
-        row_filter: used.row_filter.as_ref().map(ToString::to_string).unwrap_or_default(),
         masks: used.masks.into_iter().map(|(column, mask)| (column, mask_message(mask))).collect(),
         k: used.k,
         max_rows: used.max_rows,

@@ -139,6 +139,7 @@ impl Answer {
                 to_the_next_tick(started).await;
             }
             let outcome = outcome.unwrap_or_else(|_| Err(Error::new(Reason::DeadlineExceeded)));
+            let outcome = if private { outcome.map_err(without_a_cause) } else { outcome };
             // A reader that is gone wants no end either.
             let _ = send.send(outcome.map(|()| Message::End)).await;
         });
@@ -221,6 +222,12 @@ impl Stream for Answer {
 enum Message {
     Batch(RecordBatch),
     End,
+}
+
+/// How an answer with noise fails: whether memory, time or rows ran out would depend on people, without any noise. A
+/// rejection depends on what the caller may see.
+fn without_a_cause(error: Error) -> Error {
+    if error.reason() == Reason::QueryRejected { error } else { failed("private query") }
 }
 
 /// An answer with noise leaves at a whole multiple of this after its start: how long the sampler took tells about what

@@ -283,11 +283,11 @@ async fn physical(session: &SessionState, admitted: Admitted, rules: Rules) -> R
     let coerced =
         session.analyzer().execute_and_check(plan, options, |_, _| {}).map_err(|error| of_planning(&error))?;
     let total = totalise(coerced).map_err(|error| of_planning(&error))?;
-    let (total, loss) = privatise(total)?;
+    let (private, loss) = privatise(total)?;
     let Protected { plan, checks } = if rules.aggregate_only && loss.is_none() {
-        protect(total).map_err(|_| failed("suppression"))?
+        protect(private.plan).map_err(|_| failed("suppression"))?
     } else {
-        Protected { plan: total, checks: Vec::new() }
+        private
     };
     let shape = Shape { released: true, row_without_data: !reads || makes_a_row(&plan) };
     let plan = optimised(session, plan).await?;

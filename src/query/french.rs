@@ -88,6 +88,19 @@ const PATTERNS: &[(&str, &str)] = &[
         "un jeu de données agrégé se joint par INNER ou LEFT JOIN, ON l'égalité de clés de personne d'un même espace ou \
          de clés publiques, et rien d'autre",
     ),
+    (
+        "an expression takes columns of such datasets or of one other table, not of both",
+        "une expression prend des colonnes de tels jeux de données ou d'une autre table, pas des deux",
+    ),
+    (
+        "an aggregate-only dataset stands on the left of a LEFT JOIN",
+        "un jeu de données réservé aux agrégats se place à gauche d'un LEFT JOIN",
+    ),
+    (
+        "a table joins aggregate-only data by subject keys or by public keys, not by both",
+        "une table se joint à des données réservées aux agrégats par clés de personne ou par clés publiques, pas par les \
+         deux",
+    ),
     ("its groups are not joined below another aggregate", "ses groupes ne se joignent pas sous un autre agrégat"),
     (
         "subject keys of different namespaces are not comparable",

@@ -10,17 +10,28 @@ pub(super) struct Origin {
     pub(super) scans: u64,
     /// Derived from a column that its owner lets no query join on.
     pub(super) no_join: bool,
+    /// Who is behind it among those whose rows wait for their aggregate: one bit for all data that is closed to the
+    /// caller, one for each other table. Zero where nothing waits.
+    pub(super) sides: u64,
 }
+
+/// The side of whatever is closed to the caller.
+pub(super) const CLOSED: u64 = 1;
 
 impl Origin {
     /// Of a value that no scan has a part in.
     pub(super) const fn plain() -> Self {
-        Self { lineage: Lineage::Plain, scans: 0, no_join: false }
+        Self { lineage: Lineage::Plain, scans: 0, no_join: false, sides: 0 }
     }
 
     /// The same value with another lineage.
     pub(super) fn with(self, lineage: Lineage) -> Self {
         Self { lineage, ..self }
+    }
+
+    /// The same value once its rows are groups.
+    pub(super) fn released(self) -> Self {
+        Self { lineage: Lineage::Plain, sides: 0, ..self }
     }
 
     /// What an expression over both is.
@@ -29,7 +40,13 @@ impl Origin {
             lineage: self.lineage.combine(&other.lineage),
             scans: self.scans | other.scans,
             no_join: self.no_join || other.no_join,
+            sides: self.sides | other.sides,
         }
+    }
+
+    /// Whether it brings a table that the caller chose together with closed data, or with another such table.
+    pub(super) const fn is_mark(&self) -> bool {
+        self.sides.count_ones() > 1
     }
 
     /// Whether it brings a column that no query may join on together with another relation.
@@ -80,6 +97,11 @@ impl Lineage {
     /// Whether it is a subject key of aggregate-only data.
     pub(super) const fn is_subject(&self) -> bool {
         matches!(self, Self::Subject(_))
+    }
+
+    /// Whether it is a subject key, of whatever data.
+    pub(super) const fn is_person(&self) -> bool {
+        self.namespace().is_some()
     }
 
     /// The namespace, for subject keys of either kind; the inner option is none if a mask made the key meaningless.

@@ -1,6 +1,7 @@
 //! What replaces the values of a masked column, inside the barrier, so that every mention sees the mask.
 //!
-//! A mask keeps its column's type and leaves a missing value missing.
+//! A mask keeps its column's type. A missing value is a value like any other under a constant and under pseudonyms:
+//! where nothing stands for "no diagnosis", who has one would show. Prefixes, years and buckets leave it missing.
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use arrow::{
         Array, ArrayRef, AsArray, Date32Array, Int64Array, Scalar, StringArray, TimestampMicrosecondArray, UInt32Array,
         new_null_array,
     },
-    compute::{is_null, nullif, take},
+    compute::take,
     datatypes::{Date32Type, Int64Type, TimestampMicrosecondType},
     error::ArrowError,
 };
@@ -18,14 +19,15 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::civil;
 
 use super::predicate::literal;
-use crate::domain::{Column, ColumnType, Mask};
+use crate::domain::{Column, ColumnRole, ColumnType, Mask};
 
 /// A mask fitted to its column.
 #[derive(Debug)]
 pub(super) enum ColumnMask {
     Null,
     Constant(Scalar<ArrayRef>),
-    Hmac(Box<hmac::Key>),
+    /// Pseudonyms, and that of a missing value; none for a subject key, since a missing subject is nobody.
+    Hmac(Box<hmac::Key>, Option<String>),
     Prefix(usize),
     YearOfDate,
     YearOfTimestamp,
@@ -39,7 +41,12 @@ impl ColumnMask {
         match (mask, column.data_type) {
             (Mask::Null, _) => Ok(Self::Null),
             (Mask::Constant(value), _) => Ok(Self::Constant(literal(column, value)?)),
-            (Mask::Hmac, ColumnType::String) => Ok(Self::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, key)))),
+            (Mask::Hmac, ColumnType::String) => {
+                let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+                // No text has this byte in it.
+                let missing = (column.role != ColumnRole::SubjectKey).then(|| pseudonym(&key, &[0xFF]));
+                Ok(Self::Hmac(Box::new(key), missing))
+            }
             (Mask::Prefix(length), ColumnType::String) => Ok(Self::Prefix(*length as usize)),
             (Mask::Year, ColumnType::Date) => Ok(Self::YearOfDate),
             (Mask::Year, ColumnType::Timestamp) => Ok(Self::YearOfTimestamp),
@@ -55,12 +62,12 @@ impl ColumnMask {
         Ok(match self {
             Self::Null => new_null_array(values.data_type(), values.len()),
             Self::Constant(value) => {
-                let repeated = take(&value.clone().into_inner(), &UInt32Array::from(vec![0; values.len()]), None)?;
-                nullif(&repeated, &is_null(values)?)?
+                take(&value.clone().into_inner(), &UInt32Array::from(vec![0; values.len()]), None)?
             }
-            Self::Hmac(key) => {
+            Self::Hmac(key, missing) => {
                 let texts = values.as_string::<i32>().iter();
-                Arc::new(texts.map(|text| text.map(|text| pseudonym(key, text))).collect::<StringArray>())
+                let of = |text: Option<&str>| text.map(|it| pseudonym(key, it.as_bytes())).or_else(|| missing.clone());
+                Arc::new(texts.map(of).collect::<StringArray>())
             }
             Self::Prefix(length) => {
                 let texts = values.as_string::<i32>().iter();
@@ -89,8 +96,8 @@ impl ColumnMask {
 
 const MICROS_PER_DAY: i64 = 86_400_000_000;
 
-fn pseudonym(key: &hmac::Key, text: &str) -> String {
-    URL_SAFE_NO_PAD.encode(hmac::sign(key, text.as_bytes()).as_ref())
+fn pseudonym(key: &hmac::Key, value: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(hmac::sign(key, value).as_ref())
 }
 
 fn prefix(text: &str, length: usize) -> &str {
@@ -108,7 +115,7 @@ fn new_year(day: i32) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{ColumnRole, Value};
+    use crate::domain::Value;
 
     fn masked(mask: &Mask, data_type: ColumnType, values: &ArrayRef) -> ArrayRef {
         let column = Column {
@@ -128,10 +135,29 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_value_stays_missing_under_a_constant() {
+    fn a_missing_value_does_not_show_under_a_constant_or_a_pseudonym() {
         let out =
             masked(&Mask::Constant(Value::Int(9)), ColumnType::Int64, &array(Int64Array::from(vec![Some(1), None])));
-        assert_eq!(out.as_primitive::<Int64Type>(), &Int64Array::from(vec![Some(9), None]));
+        assert_eq!(out.as_primitive::<Int64Type>(), &Int64Array::from(vec![Some(9), Some(9)]));
+        let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("flu"), None, Some(""), None]));
+        let out = masked(&Mask::Hmac, ColumnType::String, &texts);
+        let out = out.as_string::<i32>();
+        assert_eq!((out.null_count(), out.value(1)), (0, out.value(3)));
+        assert!(out.value(1) != out.value(0) && out.value(1) != out.value(2) && out.value(1).len() == 43);
+    }
+
+    #[test]
+    fn a_missing_subject_stays_nobody() {
+        let column = Column {
+            name: "c".into(),
+            data_type: ColumnType::String,
+            nullable: true,
+            role: ColumnRole::SubjectKey,
+            description: String::new(),
+        };
+        let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("s1"), None]));
+        let out = ColumnMask::compile(&Mask::Hmac, &column, &[7; 32]).unwrap().apply(&texts).unwrap();
+        assert!(out.is_valid(0) && out.is_null(1));
     }
 
     #[test]
@@ -151,7 +177,6 @@ mod tests {
         assert_eq!(out.as_string::<i32>().iter().collect::<Vec<_>>(), [Some("éc"), None]);
         let out = masked(&Mask::Hmac, ColumnType::String, &texts);
         assert_eq!(out.as_string::<i32>().value(0).len(), 43);
-        assert!(out.is_null(1));
     }
 
     #[test]

@@ -49,10 +49,11 @@ pub(super) fn protect(plan: LogicalPlan) -> Result<Protected> {
 
 /// Carries the column that identifies the subject of each row to the top of `plan`, which reads one dataset for
 /// aggregates only and does not aggregate it yet.
-pub(super) fn with_subject(plan: LogicalPlan) -> Result<(LogicalPlan, Column)> {
-    let (plan, mut hidden) = Rewrite::default().node(plan)?;
+pub(super) fn with_subject(plan: LogicalPlan) -> Result<(Protected, Column)> {
+    let mut rewrite = Rewrite::default();
+    let (plan, mut hidden) = rewrite.node(plan)?;
     match (hidden.pop(), hidden.is_empty()) {
-        (Some(one), true) => Ok((plan, one.column)),
+        (Some(one), true) => Ok((Protected { plan, checks: rewrite.checks }, one.column)),
         _ => Err(escaped()),
     }
 }

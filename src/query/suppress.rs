@@ -5,7 +5,7 @@
 
 use std::{
     cmp::Ordering,
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fmt,
     hash::Hash,
     sync::{
@@ -16,20 +16,24 @@ use std::{
 
 use arrow::{
     array::{Array, AsArray, BooleanArray, RecordBatch},
-    compute::{and, filter_record_batch},
+    compute::{SortColumn, and, concat_batches, filter_record_batch, lexsort_to_indices, take_record_batch},
+    datatypes::DataType,
 };
 use async_trait::async_trait;
 use datafusion::{
     catalog::Session,
-    common::{DFSchemaRef, tree_node::TreeNodeRecursion},
+    common::{Column, DFSchemaRef, tree_node::TreeNodeRecursion},
     error::{DataFusionError, Result},
-    execution::{SendableRecordBatchStream, TaskContext, context::QueryPlanner},
+    execution::{SendableRecordBatchStream, TaskContext, context::QueryPlanner, memory_pool::MemoryConsumer},
     logical_expr::{
         Expr, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
         physical_planning_context::PhysicalPlanningContext,
     },
     physical_expr::{EquivalenceProperties, PhysicalExpr},
-    physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, stream::RecordBatchStreamAdapter},
+    physical_plan::{
+        DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, InputDistributionRequirements, Partitioning,
+        PlanProperties, execution_plan::EmissionType, stream::RecordBatchStreamAdapter,
+    },
     physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner},
 };
 use futures::StreamExt as _;
@@ -39,7 +43,8 @@ use super::{
     privacy::{NoiseSource, PrivateAggregate},
 };
 
-/// Keeps the rows of `input` in which every one of `flags` is true.
+/// Keeps the rows of `input` in which every one of `flags` is true, in the order of their values. The flags are its last
+/// columns.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct KSuppress {
     input: LogicalPlan,
@@ -136,12 +141,23 @@ impl ExtensionPlanner for SuppressPlanner {
             return release.plan(Arc::clone(input), noise, suppressed).map(Some);
         }
         let Some(node) = node.as_any().downcast_ref::<KSuppress>() else { return Ok(None) };
+        let schema = input.schema();
+        let Some(first) = schema.fields().len().checked_sub(node.flags.len()) else {
+            return Err(internal("more flags than columns"));
+        };
         let mut flags = Vec::new();
-        for (flag, dataset) in node.flags.iter().zip(&node.datasets) {
-            let Expr::Column(column) = flag else { return Err(internal("a flag is a column")) };
-            flags.push((input.schema().index_of(&column.name)?, *dataset));
+        // By place, not by name alone: no other column may pass for a flag.
+        for ((at, flag), dataset) in (first..).zip(&node.flags).zip(&node.datasets) {
+            let (Expr::Column(column), field) = (flag, schema.field(at)) else {
+                return Err(internal("a flag is a column"));
+            };
+            if *field.name() != column.name || *field.data_type() != DataType::Boolean {
+                return Err(internal("a flag is not in its place"));
+            }
+            flags.push((at, *dataset));
         }
-        if flags.is_empty() || flags.len() != node.flags.len() {
+        let names: HashSet<&str> = node.flags.iter().filter_map(Expr::try_as_col).map(Column::name).collect();
+        if flags.is_empty() || names.len() != node.flags.len() || flags.len() != node.flags.len() {
             return Err(internal("KSuppress without a flag"));
         }
         Ok(Some(Arc::new(KSuppressExec::new(Arc::clone(input), flags, self.suppressed.clone()))))
@@ -149,6 +165,9 @@ impl ExtensionPlanner for SuppressPlanner {
 }
 
 /// Executes [`KSuppress`]. Overrides no push-down hook: each defaults to refusal.
+///
+/// Groups leave an aggregate in the order of their first rows, which tells who comes first in the file. So the survivors
+/// are collected and sorted, in one partition: whatever is done with them above starts from one order.
 #[derive(Debug)]
 pub(super) struct KSuppressExec {
     input: Arc<dyn ExecutionPlan>,
@@ -163,8 +182,8 @@ impl KSuppressExec {
         let inner = input.properties();
         let properties = PlanProperties::new(
             EquivalenceProperties::new(input.schema()),
-            inner.partitioning.clone(),
-            inner.emission_type,
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Final,
             inner.boundedness,
         );
         Self { input, flags, suppressed, properties: Arc::new(properties) }
@@ -190,6 +209,10 @@ impl ExecutionPlan for KSuppressExec {
         vec![&self.input]
     }
 
+    fn input_distribution_requirements(&self) -> InputDistributionRequirements {
+        InputDistributionRequirements::new(vec![Distribution::SinglePartition])
+    }
+
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
         vec![false]
     }
@@ -207,11 +230,32 @@ impl ExecutionPlan for KSuppressExec {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let input = self.input.execute(partition, context)?;
-        let (flags, suppressed) = (self.flags.clone(), self.suppressed.clone());
-        let kept = input.map(move |batch| keep(&batch?, &flags, &suppressed));
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), kept)))
+        if partition != 0 {
+            return Err(internal("KSuppress has one partition"));
+        }
+        let memory = MemoryConsumer::new("KSuppress").register(context.memory_pool());
+        let mut input = self.input.execute(0, context)?;
+        let (flags, suppressed, schema) = (self.flags.clone(), self.suppressed.clone(), self.schema());
+        let released = async move {
+            let mut kept = Vec::new();
+            while let Some(batch) = input.next().await {
+                let batch = keep(&batch?, &flags, &suppressed)?;
+                // Once as they come, and once more in their order.
+                memory.try_grow(2 * batch.get_array_memory_size())?;
+                kept.push(batch);
+            }
+            sorted(&concat_batches(&schema, &kept)?)
+        };
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), futures::stream::once(released))))
     }
+}
+
+/// The rows in the order of their values, which no two groups share.
+fn sorted(groups: &RecordBatch) -> Result<RecordBatch> {
+    let columns = groups.columns().iter().filter(|values| *values.data_type() != DataType::Null);
+    let columns = columns.map(|values| SortColumn { values: Arc::clone(values), options: None });
+    let order = lexsort_to_indices(&columns.collect::<Vec<_>>(), None)?;
+    Ok(take_record_batch(groups, &order)?)
 }
 
 fn keep(batch: &RecordBatch, flags: &[(usize, usize)], suppressed: &Suppressed) -> Result<RecordBatch> {

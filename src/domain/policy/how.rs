@@ -294,7 +294,8 @@ pub struct Template {
     pub text: Text,
 }
 
-/// What replaces the values of a column. A missing value stays missing.
+/// What replaces the values of a column. A missing value stays missing under a prefix, a year and a bucket; under a
+/// constant and under pseudonyms it is a value like any other, except in a subject key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Mask {

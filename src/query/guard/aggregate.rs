@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use datafusion::logical_expr::{Aggregate, Expr, expr::AggregateFunction};
 
-use super::{Flow, Guard, Scope, aggregates_only};
+use super::{Flow, Guard, Scope, aggregates_only, unmarked};
 use crate::{
     error::Result,
     query::{
@@ -34,9 +34,10 @@ impl Guard {
             }
             let origin = self.output(group, scope)?;
             if flow.pending {
+                unmarked(&origin)?;
                 group_by(&origin.lineage)?;
             }
-            columns.push(if flow.pending { origin.with(Lineage::Plain) } else { origin });
+            columns.push(if flow.pending { origin.released() } else { origin });
         }
         if columns.len() < aggregate.group_expr.len() {
             // Of grouping sets each column may be any of those that are grouped by.
@@ -45,7 +46,7 @@ impl Guard {
             columns.resize(aggregate.schema.fields().len() - aggregate.aggr_expr.len(), sets.with(Lineage::Plain));
         }
         for expr in &aggregate.aggr_expr {
-            columns.push(self.aggregated(expr, scope, flow.pending)?.with(Lineage::Plain));
+            columns.push(self.aggregated(expr, scope, flow.pending)?.released());
         }
         columns.resize(aggregate.schema.fields().len(), Origin::plain());
         Ok(Flow { columns, pending: false, guarded: BTreeSet::new(), released: flow.pending })
@@ -105,6 +106,10 @@ fn pending_argument(name: &str, args: &[Expr], distinct: bool, scope: Scope<'_>)
         _ => return Err(aggregates_only("an aggregate takes a plain column, not an expression")),
     };
     match (name, &origin.lineage) {
+        // How many different values there are tells of the one that a single person has.
+        ("count", lineage) if distinct && !lineage.is_subject() => {
+            Err(aggregates_only("count(DISTINCT ..) takes the subject key"))
+        }
         ("count", Lineage::Dimension | Lineage::Key | Lineage::Measure | Lineage::Subject(_)) => Ok(origin.clone()),
         ("count", _) => Err(aggregates_only("count takes `*` or a column of such a dataset")),
         ("sum" | "avg", Lineage::Measure) if !distinct => Ok(origin.clone()),

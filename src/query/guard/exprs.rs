@@ -148,11 +148,8 @@ impl Guard {
             Operator::StringConcat if scope.strict => {
                 return Err(aggregates_only("texts are not concatenated below the aggregate"));
             }
-            // Conditions on two relations side by side join nothing.
-            Operator::And | Operator::Or => {
-                return Ok(self.expr(&binary.left, scope)?.combine(&self.expr(&binary.right, scope)?));
-            }
-            Operator::StringConcat => {}
+            // `(a AND b) OR (NOT a AND NOT b)` is `a = b`: only the terms of a whole condition stand side by side.
+            Operator::And | Operator::Or | Operator::StringConcat => {}
             Operator::Plus | Operator::Minus | Operator::Multiply => {
                 arithmetic(&[scope.type_of(&binary.left)?, scope.type_of(&binary.right)?], scope)?;
             }

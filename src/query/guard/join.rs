@@ -8,16 +8,29 @@ use datafusion::{
 use super::{Flow, Guard, Scope, aggregates_only, no_join_on};
 use crate::{
     error::{Error, Result},
-    query::{failure::reject, lineage::Origin},
+    query::{
+        failure::reject,
+        lineage::{CLOSED, Origin},
+    },
 };
 
 impl Guard {
     pub(super) fn join(&mut self, join: &Join) -> Result<Flow> {
-        let left = self.plan(&join.left)?;
-        let right = self.plan(&join.right)?;
+        let mut left = self.plan(&join.left)?;
+        let mut right = self.plan(&join.right)?;
         let pending = left.pending || right.pending;
         if pending && (left.released || right.released) {
             return Err(aggregates_only("its groups are not joined below another aggregate"));
+        }
+        for flow in [&mut left, &mut right] {
+            if pending && !flow.pending {
+                let sides = self.side();
+                flow.columns.iter_mut().for_each(|column| column.sides = sides);
+            }
+        }
+        let closed = |flow: &Flow| flow.pending && (!flow.guarded.is_empty() || !self.rules.of_others);
+        if join.join_type == JoinType::Left && closed(&right) {
+            return Err(reject("join", "an aggregate-only dataset stands on the left of a LEFT JOIN"));
         }
         let mut flow = Flow {
             columns: left.columns.iter().chain(&right.columns).cloned().collect(),
@@ -30,6 +43,7 @@ impl Guard {
         let scope = self.scope(&both, &flow);
         if pending {
             let equal = pending_pairs(join, scope, left.columns.len())?;
+            unmarked_pairs(&flow.columns, &equal)?;
             if !left.guarded.is_disjoint(&right.guarded) {
                 return Err(reject("join", "an aggregate-only dataset is not joined with itself"));
             }
@@ -88,9 +102,24 @@ fn pending_pairs(join: &Join, scope: Scope<'_>, left: usize) -> Result<Vec<(usiz
         if (a < left) == (b < left) || !of_a.lineage.joins(&of_b.lineage) {
             return Err(no_join());
         }
-        places.push((a, b));
+        places.push((a.min(b), a.max(b)));
     }
     Ok(places)
+}
+
+/// Equalities mark people like any other expression: a row of the caller's that meets one person in one commune alone
+/// tells where that person lives. So what one side is compared by is either people or not, and of one table.
+fn unmarked_pairs(columns: &[Origin], pairs: &[(usize, usize)]) -> Result<()> {
+    let side = |of: fn(&(usize, usize)) -> usize| {
+        pairs.iter().fold(Origin::plain(), |all, pair| all.combine(&columns[of(pair)]))
+    };
+    let (left, right) = (side(|pair| pair.0), side(|pair| pair.1));
+    let people = pairs.iter().filter(|pair| columns[pair.0].lineage.is_person()).count();
+    let chosen = (left.sides | right.sides) != CLOSED;
+    if left.is_mark() || right.is_mark() || (chosen && people > 0 && people < pairs.len()) {
+        return Err(reject("join", "a table joins aggregate-only data by subject keys or by public keys, not by both"));
+    }
+    Ok(())
 }
 
 /// The equalities of an inner or left join of aggregate-only data; anything else in its condition is refused.

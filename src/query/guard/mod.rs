@@ -13,13 +13,13 @@ use std::collections::BTreeSet;
 use datafusion::{
     common::DFSchema,
     datasource::source_as_provider,
-    logical_expr::{Distinct, Expr, LogicalPlan, Projection, TableScan},
+    logical_expr::{Distinct, Expr, LogicalPlan, Projection, TableScan, utils::split_conjunction},
 };
 
 use super::{
-    admit::{MAX_RELATIONS, MAX_UNIONS},
-    failure::{failed, reject},
-    lineage::{Lineage, Origin},
+    admit::{MAX_RELATIONS, MAX_UNIONS, is_reserved},
+    failure::{failed, quote, reject},
+    lineage::{CLOSED, Lineage, Origin},
     scan::GovernedTable,
 };
 use crate::error::{Error, Result};
@@ -35,7 +35,7 @@ pub(super) struct Rules {
 
 /// Checks `plan` as SQL planning left it.
 pub(super) fn check(plan: &LogicalPlan, rules: Rules) -> Result<()> {
-    let mut guard = Guard { rules, scans: 0, outer: Vec::new() };
+    let mut guard = Guard { rules, scans: 0, sides: 0, outer: Vec::new() };
     let flow = guard.plan(plan)?;
     if flow.pending {
         return Err(aggregates_only("its rows may leave in aggregates only: add count, sum or avg"));
@@ -56,6 +56,8 @@ fn aggregates_only(detail: &str) -> Error {
 struct Guard {
     rules: Rules,
     scans: usize,
+    /// How many tables stand beside closed data.
+    sides: u32,
     /// The surroundings of the subqueries that are being walked, outermost first.
     outer: Vec<(DFSchema, Vec<Origin>)>,
 }
@@ -86,6 +88,10 @@ impl Guard {
     }
 
     fn plan(&mut self, plan: &LogicalPlan) -> Result<Flow> {
+        // However the text spells it: names of the engine's own columns are none of the caller's.
+        if let Some(field) = plan.schema().fields().iter().find(|field| is_reserved(field.name())) {
+            return Err(reject("unknown_column", format!("there is no column `{}` here", quote(field.name()))));
+        }
         match plan {
             LogicalPlan::TableScan(scan) => self.scan(scan),
             LogicalPlan::EmptyRelation(empty) => Ok(Flow {
@@ -98,7 +104,10 @@ impl Guard {
             LogicalPlan::Projection(projection) => self.projection(projection),
             LogicalPlan::Filter(filter) => {
                 let flow = self.plan(&filter.input)?;
-                self.expr(&filter.predicate, self.scope(filter.input.schema(), &flow))?;
+                // Conditions side by side are no condition on both: each stands for itself.
+                for term in split_conjunction(&filter.predicate) {
+                    unmarked(&self.expr(term, self.scope(filter.input.schema(), &flow))?)?;
+                }
                 Ok(flow)
             }
             LogicalPlan::Join(join) => self.join(join),
@@ -168,10 +177,16 @@ impl Guard {
         let guarded = pending && !dataset.own;
         // Beside the data of others one's own is what the caller chose: its values weigh and mark nobody.
         let closed = if self.rules.of_others { guarded } else { pending };
+        let sides = match (closed, pending) {
+            (true, _) => CLOSED,
+            (false, true) => self.side(),
+            (false, false) => 0,
+        };
         let columns = dataset.visible.iter().map(|column| Origin {
             lineage: Lineage::of(column.role, column.namespace.as_ref(), closed),
             scans: bit,
             no_join: column.no_join,
+            sides,
         });
         Ok(Flow {
             columns: columns.collect(),
@@ -181,15 +196,32 @@ impl Guard {
         })
     }
 
+    /// A side for a table that comes beside closed data.
+    const fn side(&mut self) -> u64 {
+        self.sides += 1;
+        CLOSED << self.sides
+    }
+
     fn projection(&mut self, projection: &Projection) -> Result<Flow> {
         let flow = self.plan(&projection.input)?;
         let scope = self.scope(projection.input.schema(), &flow);
         let mut columns = Vec::new();
         for expr in &projection.expr {
-            columns.push(self.output(expr, scope)?);
+            let origin = self.output(expr, scope)?;
+            unmarked(&origin)?;
+            columns.push(origin);
         }
         Ok(Flow { columns, ..flow })
     }
+}
+
+/// Refuses what would mark people: a table of the caller's choice can name one person in each row, and together with a
+/// closed column, or with a column that a closed one has chosen, the value of that person alone decides what comes out.
+fn unmarked(origin: &Origin) -> Result<()> {
+    if origin.is_mark() {
+        return Err(aggregates_only("an expression takes columns of such datasets or of one other table, not of both"));
+    }
+    Ok(())
 }
 
 /// A set operation's columns keep what all of its parts agree on: nothing is pending below it.

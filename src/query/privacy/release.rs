@@ -6,6 +6,7 @@
 
 use std::{
     cmp::Ordering,
+    collections::BTreeSet,
     fmt,
     hash::Hash,
     sync::{
@@ -66,9 +67,12 @@ impl PrivateAggregate {
         noise: Arc<dyn NoiseSource>,
         suppressed: Arc<AtomicU64>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        // By name: an optimiser may have reordered the columns.
+        // By name, since an optimiser may have reordered the columns; all of them have names of the hub's, each its own.
         let names = self.input.schema().columns().into_iter();
         let columns = names.map(|column| Ok(input.schema().index_of(&column.name)?)).collect::<Result<Vec<usize>>>()?;
+        if columns.iter().collect::<BTreeSet<_>>().len() != input.schema().fields().len() {
+            return Err(internal("columns of the tallies"));
+        }
         let schema = Arc::clone(self.schema.inner());
         Ok(Arc::new(PrivateAggregateExec::new(input, columns, Arc::clone(&self.mechanism), schema, noise, suppressed)))
     }

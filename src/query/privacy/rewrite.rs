@@ -30,23 +30,29 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    query::{failure::failed, rewrite::with_subject, scan::GovernedTable},
+    query::{
+        failure::failed,
+        rewrite::{Protected, with_subject},
+        scan::GovernedTable,
+    },
 };
 
-/// The plan with its private aggregate, and what it costs; unchanged and free if it reads no such dataset.
-pub(in crate::query) fn privatise(plan: LogicalPlan) -> Result<(LogicalPlan, Option<PrivacyLoss>)> {
+/// The plan with its private aggregate, the searches that come before it, and what it costs; unchanged and free if it
+/// reads no such dataset.
+pub(in crate::query) fn privatise(plan: LogicalPlan) -> Result<(Protected, Option<PrivacyLoss>)> {
     let (private, others) = scans(&plan)?;
     match (private, others) {
-        (0, _) => return Ok((plan, None)),
+        (0, _) => return Ok((Protected { plan, checks: Vec::new() }, None)),
         (1, 0) => {}
         (1, _) => return Err(not_private("it is not joined with another dataset that is for aggregates only")),
         _ => return Err(not_private("it is read once in a query, and no other such dataset with it")),
     }
     let mut loss = None;
+    let mut checks = Vec::new();
     let mut problem = None;
     let done = plan.transform_up(|node| match node {
         LogicalPlan::Aggregate(aggregate) => match scans(&aggregate.input) {
-            Ok((1, _)) if loss.is_none() => match release(aggregate) {
+            Ok((1, _)) if loss.is_none() => match release(aggregate, &mut checks) {
                 Ok((node, cost)) => {
                     loss = Some(cost);
                     Ok(Transformed::yes(node))
@@ -60,7 +66,7 @@ pub(in crate::query) fn privatise(plan: LogicalPlan) -> Result<(LogicalPlan, Opt
     });
     match (done, problem, loss) {
         (_, Some(error), _) => Err(error),
-        (Ok(done), None, Some(loss)) => Ok((done.data, Some(loss))),
+        (Ok(done), None, Some(loss)) => Ok((Protected { plan: done.data, checks }, Some(loss))),
         _ => Err(failed("private rows would leave without a release")),
     }
 }
@@ -95,7 +101,7 @@ fn column(name: impl Into<String>) -> Expr {
     Expr::Column(Column::new(None::<TableReference>, name))
 }
 
-fn release(aggregate: Aggregate) -> Result<(LogicalPlan, PrivacyLoss)> {
+fn release(aggregate: Aggregate, checks: &mut Vec<LogicalPlan>) -> Result<(LogicalPlan, PrivacyLoss)> {
     let wrong = |_: DataFusionError| failed("private rewrite");
     let source = table(&aggregate.input)?.ok_or_else(|| failed("no private table"))?;
     let declared = source.dataset().private.clone().ok_or_else(|| failed("no private table"))?;
@@ -105,7 +111,10 @@ fn release(aggregate: Aggregate) -> Result<(LogicalPlan, PrivacyLoss)> {
     let Planner { values, tallies, .. } = planner;
     let (mechanism, loss) = Mechanism::new(&declared, groups, tallies.iter().map(|it| it.0).collect(), outputs)?;
 
-    let (input, subject) = with_subject(Arc::unwrap_or_clone(aggregate.input)).map_err(wrong)?;
+    let (rows, subject) = with_subject(Arc::unwrap_or_clone(aggregate.input)).map_err(wrong)?;
+    let Protected { plan: input, checks: searches } = rows;
+    // A table that the caller chose may no more repeat people here than where small groups are suppressed.
+    checks.extend(searches);
     let mut exprs = vec![Expr::Column(subject).alias(hidden("s", 0))];
     let group = |at| hidden("g", at);
     exprs.extend(aggregate.group_expr.iter().enumerate().map(|(at, expr)| expr.clone().unalias().alias(group(at))));

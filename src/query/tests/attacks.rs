@@ -53,6 +53,33 @@ async fn a_row_outside_the_filter_has_no_effect() {
     indistinguishable(&a, &absent, BELOW_THE_FILTER).await;
 }
 
+/// Groups in every place where the order of people could show.
+const UNSORTED: &[&str] = &[
+    "SELECT commune, count(*) FROM chu.health GROUP BY commune",
+    "SELECT diagnosis, count(*) FROM chu.health WHERE age >= 22 GROUP BY diagnosis",
+    "SELECT diagnosis FROM chu.health GROUP BY diagnosis LIMIT 1",
+    "SELECT diagnosis, commune, avg(cost) FROM chu.health GROUP BY diagnosis, commune ORDER BY count(*) > 0",
+    "SELECT left(diagnosis, 1) AS d, count(*) n FROM chu.health GROUP BY 1 HAVING count(*) > 1 ORDER BY n LIMIT 1",
+    "SELECT n FROM (SELECT diagnosis, count(*) n FROM chu.health GROUP BY diagnosis) t",
+    "SELECT DISTINCT n FROM (SELECT age / 7 AS a, count(*) n FROM chu.health GROUP BY 1) t",
+    "SELECT diagnosis FROM chu.health GROUP BY diagnosis UNION ALL SELECT commune FROM chu.health GROUP BY commune",
+    "SELECT t.d, c.code FROM (SELECT diagnosis d, commune p FROM chu.health GROUP BY 1, 2) t JOIN region.communes c ON c.code = t.p",
+    "SELECT m.kwh > 17, count(*) FROM chu.health h JOIN grid.meters m ON m.subject = h.subject_id GROUP BY 1",
+];
+
+#[tokio::test]
+async fn the_order_of_people_in_a_file_has_no_effect() {
+    let mut other = people();
+    other.reverse();
+    other.rotate_left(7);
+    let a = Hub::new(&people()).limit(aggregate_only(3));
+    let b = Hub::new(&other).limit(aggregate_only(3));
+    indistinguishable(&a, &b, UNSORTED).await;
+    for sql in UNSORTED {
+        assert!(!a.rows(sql).await.is_empty(), "{sql}");
+    }
+}
+
 #[tokio::test]
 async fn a_row_without_consent_has_no_effect() {
     let consenting = || Some(Arc::new((0..40).collect::<RoaringBitmap>()));

@@ -174,8 +174,8 @@ async fn every_accepted_form_of_an_aggregate_is_suppressed() {
             vec!["2|104.5", "3|114.5", "4|124.5", "5|134.5"],
         ),
         (
-            "SELECT date_trunc('year', stay) AS y, count(DISTINCT diagnosis) FROM chu.health GROUP BY 1",
-            vec!["2022-01-01T00:00:00|2"],
+            "SELECT date_trunc('year', stay) AS y, count(DISTINCT subject_id) FROM chu.health GROUP BY 1",
+            vec!["2022-01-01T00:00:00|40"],
         ),
     ] {
         let mut found = hub.rows(sql).await;
@@ -301,7 +301,6 @@ async fn a_figure_of_too_few_people_takes_its_group_along() {
     assert_eq!(hub.rows(&sql("count(*)")).await, ["Albi|30", "Foix|9"]);
     // Four people of Albi have a diagnosis: their number would tell of each of them.
     assert_eq!(hub.rows(&sql("count(*), count(diagnosis)")).await, ["Foix|9|9"]);
-    assert_eq!(hub.rows(&sql("count(DISTINCT diagnosis)")).await, ["Foix|2"]);
 }
 
 #[tokio::test]

@@ -28,16 +28,22 @@ pub(super) fn decision(
 ) -> Vec<EntryDraft> {
     let of = |uses: &[&DatasetUse]| {
         let facts: Vec<serde_json::Value> = uses.iter().map(|one| one.to_fact()).collect();
+        // The terms of those datasets alone whose leaf it is; what others ask for is theirs to know.
+        let whole = uses.len() == resolved.uses.len();
+        let max_rows = uses.iter().filter_map(|one| one.max_rows).min();
+        let max_rows = if whole { Some(planned.max_rows()) } else { max_rows };
         let mut entry = EntryDraft::by(EntryKind::QueryDecision, caller)
             .purpose(&ask.purpose)
             .fact("query", id.to_string())
             .fact("decision", "permit")
             .fact("download", ask.download)
             .fact("datasets", facts)
-            .fact("max_rows", planned.max_rows().to_string())
             .secret("sql", ask.sql.as_str())
             .secret("normalised_sql", planned.normalised());
-        if let Some(k) = resolved.k() {
+        if let Some(rows) = max_rows {
+            entry = entry.fact("max_rows", rows.to_string());
+        }
+        if let Some(k) = uses.iter().filter_map(|one| one.k).max() {
             entry = entry.fact("k", k.to_string());
         }
         let own = |dataset: &DatasetId| uses.iter().any(|one| one.dataset == *dataset);

@@ -328,6 +328,16 @@ impl Resolved {
 }
 
 impl DatasetUse {
+    /// The row filter as the caller may see it: not at all if it names a column that does not exist for the caller.
+    pub fn shown_filter(&self) -> String {
+        let exists = |name: &&str| self.columns.iter().any(|column| column == name);
+        match &self.row_filter {
+            None => String::new(),
+            Some(filter) if filter.columns().iter().all(exists) => filter.to_string(),
+            Some(_) => "(hidden)".to_owned(),
+        }
+    }
+
     /// What the decision's entry says of it.
     pub(super) fn to_fact(&self) -> serde_json::Value {
         json!({

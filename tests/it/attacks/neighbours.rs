@@ -9,6 +9,8 @@
 //! | `grid.readings` | aggregates, k = 8; consent | people without consent |
 //! | `lab.once`, `lab.many` | the requester's own: one row for each person, and many | nothing |
 //! | `chu.communes` | open | nothing |
+//!
+//! In one of them the people of data for aggregates stand in another order.
 
 use std::fmt::Write as _;
 
@@ -50,13 +52,14 @@ enum Hidden {
     Absent,
     /// People with extreme values that casts, sums and divisions stumble over, in another place.
     Extreme,
+    /// Nobody, and whoever is visible in aggregates alone in another order.
+    Reordered,
 }
 
 /// All of them.
 pub(super) async fn all() -> Vec<Neighbour> {
-    let [plain, absent, extreme] = [Hidden::Plain, Hidden::Absent, Hidden::Extreme].map(start);
-    let (plain, absent, extreme) = futures::join!(plain, absent, extreme);
-    vec![plain, absent, extreme]
+    let kinds = [Hidden::Plain, Hidden::Absent, Hidden::Extreme, Hidden::Reordered];
+    futures::future::join_all(kinds.map(start)).await
 }
 
 /// One of them.
@@ -79,29 +82,37 @@ async fn start(hidden: Hidden) -> Neighbour {
         ("diagnosis", pb::ColumnRole::Dimension),
         ("admitted", pb::ColumnRole::Dimension),
         ("note", pb::ColumnRole::Dimension),
+        ("status", pb::ColumnRole::Dimension),
+        ("partner", pb::ColumnRole::Dimension),
     ];
+    let groups_health = &health[..5];
     let meters = [("zone", pb::ColumnRole::Key), ("month", pb::ColumnRole::Dimension)];
-    let visible = ["pid", "commune", "age", "diagnosis", "cost", "price", "admitted", "note"];
+    let visible = ["pid", "commune", "age", "diagnosis", "cost", "price", "admitted", "note", "status", "partner"];
+    let constant =
+        pb::mask::Mask::Constant(pb::Value { value: Some(pb::value::Value::StringValue("known".to_owned())) });
     let masks = pb::How {
         row_filter: Some(at_least("cost", 100)),
         masks: [
             ("diagnosis".to_owned(), prefix(1)),
             ("admitted".to_owned(), pb::Mask { mask: Some(pb::mask::Mask::Year(pb::YearMask {})) }),
+            ("status".to_owned(), pb::Mask { mask: Some(constant) }),
+            ("partner".to_owned(), pb::Mask { mask: Some(pb::mask::Mask::Null(pb::NullMask {})) }),
         ]
         .into(),
         ..Default::default()
     };
     let rows = consented(pb::Action::Read, Some(&visible), masks);
     let groups = pb::How { row_filter: Some(at_least("cost", 100)), ..aggregates(5) };
-    let groups = consented(pb::Action::Aggregate, Some(&visible), groups);
+    let groups = consented(pb::Action::Aggregate, Some(&visible[..8]), groups);
     let small = pb::Rule { how: Some(aggregates(5)), ..permit("small", &[pb::Action::Aggregate], &[RESEARCH]) };
     share(&chu, &requester, "rows", &health, rows_csv(hidden), rows, pb::Action::Read).await;
-    share(&chu, &requester, "groups", &health, groups_csv(hidden), groups, pb::Action::Aggregate).await;
-    share(&chu, &requester, "small", &health, small_csv(hidden), small, pb::Action::Aggregate).await;
+    share(&chu, &requester, "groups", groups_health, groups_csv(hidden), groups, pb::Action::Aggregate).await;
+    share(&chu, &requester, "small", groups_health, small_csv(hidden), small, pb::Action::Aggregate).await;
     let read = consented(pb::Action::Read, None, pb::How::default());
     share(&grid, &requester, "meters", &meters, meters_csv(hidden), read, pb::Action::Read).await;
     let counted = consented(pb::Action::Aggregate, None, aggregates(8));
-    share(&grid, &requester, "readings", &meters, meters_csv(hidden), counted, pb::Action::Aggregate).await;
+    share(&grid, &requester, "readings", &meters, placed(meters_csv(hidden), hidden), counted, pb::Action::Aggregate)
+        .await;
 
     for (id, csv) in [("once", own_csv(1)), ("many", own_csv(7))] {
         own.create_noted(id, &[("place", pb::ColumnRole::Key), ("tag", pb::ColumnRole::Dimension)]).await;
@@ -174,7 +185,7 @@ fn visible(csv: &mut String, tail: &str, day: usize, secret: &str) {
 /// Rows that a filter hides, and rows of people without consent.
 fn hide(csv: &mut String, hidden: Hidden) {
     match hidden {
-        Hidden::Absent => {}
+        Hidden::Absent | Hidden::Reordered => {}
         Hidden::Plain => {
             for number in [1, 2, 3, 7] {
                 writeln!(csv, "{},Albi,33,J45,50,50.25,2026-05-05,5,1", subject(number)).unwrap();
@@ -202,11 +213,44 @@ fn rows_csv(hidden: Hidden) -> String {
     let (tail, day, secret) = match hidden {
         Hidden::Plain => ("45", 0, "1"),
         Hidden::Absent => ("", 1, "2"),
+        Hidden::Reordered => ("?", 3, "3"),
         Hidden::Extreme => ("1/0 divide by zero", 2, "9223372036854775807"),
     };
     visible(&mut csv, tail, day, secret);
     hide(&mut csv, hidden);
-    csv
+    with_gaps(&csv, hidden)
+}
+
+/// The same with columns of which a value is missing in some rows, others in each hub.
+fn with_gaps(csv: &str, hidden: Hidden) -> String {
+    let mut out = String::new();
+    for (at, row) in csv.lines().enumerate() {
+        let known = match hidden {
+            Hidden::Plain => at % 3 == 1,
+            Hidden::Absent => true,
+            Hidden::Extreme => at % 2 == 1,
+            Hidden::Reordered => at == 5,
+        };
+        let tail = match at {
+            0 => "status,partner",
+            _ if known => "ill,x",
+            _ => ",",
+        };
+        writeln!(out, "{row},{tail}").unwrap();
+    }
+    out
+}
+
+/// The rows in another order, where theirs is hidden.
+fn placed(csv: String, hidden: Hidden) -> String {
+    if hidden != Hidden::Reordered {
+        return csv;
+    }
+    let mut rows: Vec<&str> = csv.lines().collect();
+    rows[1..].reverse();
+    let middle = rows.len() / 3;
+    rows[1..].rotate_left(middle);
+    rows.join("\n") + "\n"
 }
 
 fn groups_csv(hidden: Hidden) -> String {
@@ -214,7 +258,7 @@ fn groups_csv(hidden: Hidden) -> String {
     let secret = if hidden == Hidden::Extreme { "9223372036854775807" } else { "1" };
     visible(&mut csv, "45", 0, secret);
     hide(&mut csv, hidden);
-    csv
+    placed(csv, hidden)
 }
 
 /// Rodez and Millau have fewer than five people in every hub.
@@ -222,7 +266,7 @@ fn small_csv(hidden: Hidden) -> String {
     let mut csv = HEALTH.to_owned();
     visible(&mut csv, "45", 0, "1");
     match hidden {
-        Hidden::Absent => {}
+        Hidden::Absent | Hidden::Reordered => {}
         Hidden::Plain => writeln!(csv, "s00777,Rodez,93,HIV,4242,17.25,2026-02-03,0,1").unwrap(),
         Hidden::Extreme => {
             for pid in ["s00777", "s00778", "s00779", "s00780"] {
@@ -231,7 +275,7 @@ fn small_csv(hidden: Hidden) -> String {
             }
         }
     }
-    csv
+    placed(csv, hidden)
 }
 
 fn meters_csv(hidden: Hidden) -> String {
@@ -243,7 +287,7 @@ fn meters_csv(hidden: Hidden) -> String {
     }
     for number in [10, 20, 30] {
         match hidden {
-            Hidden::Absent => {}
+            Hidden::Absent | Hidden::Reordered => {}
             Hidden::Plain => writeln!(csv, "{},Albi,1,7.5e0", subject(number)).unwrap(),
             Hidden::Extreme => writeln!(csv, "{},Zzz,0,1e308", subject(number)).unwrap(),
         }

@@ -53,6 +53,16 @@ async fn noisy_figures_are_near_the_truth_and_only_listed_groups_appear(hub: &mu
         let status = refused(world.requester.query(RESEARCH, sql).await, Code::InvalidArgument, "QUERY_REJECTED");
         assert!(metadata(&status, "detail").contains(why), "{sql}: {}", metadata(&status, "detail"));
     }
+    // A table that repeats a person would let time, memory and errors tell whether that person is there.
+    let lab = world.lab.steward().await;
+    lab.create_dataset("repeats", pb::AccessLevel::Open, Some(("pid", "regional"))).await.unwrap();
+    lab.upload("repeats", format!("pid,v\n{}", "s00001,1\n".repeat(50))).await.unwrap();
+    lab.publish(crate::policies::open_policy(&lab.dataset("repeats"))).await.unwrap();
+    for by in ["", " where s.age > 1000"] {
+        let sql = format!("select count(*) from chu.stays s join lab.repeats r on s.pid = r.pid{by}");
+        let status = refused(world.requester.query(RESEARCH, &sql).await, Code::InvalidArgument, "QUERY_REJECTED");
+        assert_eq!(metadata(&status, "rule"), "join_repeats");
+    }
     // What is asked above the figures is computed on them.
     let above = "select count(*) from (select commune, count(*) n from chu.stays group by commune) where n > 100";
     refused(world.requester.query(RESEARCH, above).await, Code::InvalidArgument, "QUERY_REJECTED");

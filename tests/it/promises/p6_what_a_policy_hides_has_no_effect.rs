@@ -16,6 +16,7 @@ on_both_engines!(
     hidden_rows_values_and_columns_do_not_show_in_any_answer,
     small_groups_do_not_show_in_any_aggregate,
     nothing_hidden_shows_in_an_explanation,
+    an_explanation_names_no_column_that_does_not_exist_for_the_caller,
 );
 
 /// What the policy lets through is the same in both; what it hides is as different as can be.
@@ -142,6 +143,29 @@ async fn nothing_hidden_shows_in_an_explanation(hub: &mut Hub) {
         seen.push(explanation);
     }
     assert_eq!(seen[0], seen[1]);
+}
+
+async fn an_explanation_names_no_column_that_does_not_exist_for_the_caller(hub: &mut Hub) {
+    let world = world::small(hub).await;
+    for (columns, shown) in
+        [(&["pid", "age"][..], "age >= 30"), (&["pid", "cost"], "(hidden)"), (&["pid", "age", "cost"], "age >= 30")]
+    {
+        let rule = pb::Rule {
+            columns: Some(only(columns)),
+            how: Some(pb::How { row_filter: Some(at_least("age", 30)), ..Default::default() }),
+            ..permit("near", &[pb::Action::Read], &[RESEARCH])
+        };
+        world.steward.publish(policy(&world.steward.dataset("stays"), vec![rule])).await.unwrap();
+        let asked = world.requester.request_access("chu.stays", pb::Action::Read, RESEARCH).await.unwrap();
+        let grant = world.steward.approve(&asked).await.unwrap();
+        world.steward.revoke_grant(&world.grant.name).await.ok();
+        let explained = world.requester.explain(RESEARCH, "select count(*) from chu.stays").await.unwrap();
+        let Some(pb::explain_query_response::Result::Explanation(explanation)) = explained.result else {
+            panic!("{explained:?}")
+        };
+        assert_eq!(explanation.datasets[0].row_filter, shown, "{columns:?}");
+        world.steward.revoke_grant(&grant.name).await.unwrap();
+    }
 }
 
 const TABLES: [&str; 2] = ["chu.near_a", "chu.near_b"];

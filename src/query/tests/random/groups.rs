@@ -15,13 +15,12 @@ const HEALTH: &[(&str, u32)] = &[("h", K)];
 const CROSSED: &[(&str, u32)] = &[("h", K_METERS), ("m", K_METERS)];
 
 /// Whether the meters are among them, besides.
-const SOURCES: [Source; 7] = [
+const SOURCES: [Source; 6] = [
     ("chu.health h", HEALTH, false),
     ("chu.health h", HEALTH, false),
     ("chu.health h JOIN region.communes c ON c.code = h.commune", HEALTH, false),
     ("chu.health h LEFT JOIN region.communes c ON c.code = h.commune", HEALTH, false),
     ("chu.health h JOIN grid.meters m ON m.subject = h.subject_id", CROSSED, true),
-    ("chu.health h LEFT JOIN grid.meters m ON m.subject = h.subject_id", CROSSED, true),
     (
         "chu.health h JOIN grid.meters m ON m.subject = h.subject_id JOIN region.communes c ON c.code = h.commune",
         CROSSED,
@@ -32,6 +31,8 @@ const SOURCES: [Source; 7] = [
 /// Replacements that ask for more than an aggregate.
 const ATTEMPTS: &[(&str, &str)] = &[
     ("count(*)", "min(h.cost)"),
+    ("count(*)", "count(DISTINCT h.diagnosis)"),
+    ("JOIN grid.meters", "LEFT JOIN grid.meters"),
     ("count(*)", "count(*) FILTER (WHERE h.age > 30)"),
     ("count(*)", "sum(h.age)"),
     ("count(*)", "sum(CASE WHEN h.age = 33 THEN 1 ELSE 0 END)"),
@@ -131,7 +132,7 @@ fn figure(rng: &mut Rng, meters: bool) -> (String, Option<&'static str>) {
         0 | 1 => ("count(*)".to_owned(), None),
         2 => of("count(", "h.diagnosis"),
         3 => of("count(DISTINCT ", "h.subject_id"),
-        4 => of("count(DISTINCT ", "h.diagnosis"),
+        4 => of("count(", "h.age"),
         5 => of("sum(", "h.cost"),
         6 => of("avg(", "h.cost"),
         7 => of("avg(", "h.price"),

@@ -41,7 +41,7 @@ pub(super) const AGGREGATES_ONLY: &[Case] = &[
     ok(18, "SELECT count(*) FROM chu.groups WHERE cost < 100"),
     ok(18, "SELECT commune, count(*) FROM chu.groups WHERE commune > 'Y' GROUP BY commune"),
     ok(18, "SELECT commune, count(*), sum(cost), avg(price), count(DISTINCT pid) FROM chu.groups GROUP BY commune"),
-    ok(18, "SELECT count(*), sum(cost), avg(price), count(DISTINCT age), count(note) FROM chu.groups"),
+    ok(18, "SELECT count(*), sum(cost), avg(price), count(DISTINCT pid), count(note) FROM chu.groups"),
     ok(18, "SELECT zone, month, sum(kwh), avg(kwh), count(DISTINCT pid) FROM grid.readings GROUP BY zone, month"),
     ok(18, "SELECT zone, sum(kwh) FROM grid.readings WHERE kwh > 1e300 GROUP BY zone"),
     ok(18, "SELECT year, count(*) FROM (SELECT date_part('year', admitted) AS year FROM chu.groups) t GROUP BY year"),

@@ -142,6 +142,11 @@ pub(super) const UNDER_THE_MASK: &[Case] = &[
     no(13, "function", "SELECT digest('J45', 'sha256')"),
     no(13, "function", "SELECT encode(diagnosis, 'hex') FROM chu.rows"),
     ok(14, "SELECT pid, age, commune FROM chu.rows ORDER BY pid, cost"),
+    // Whether there is a value is hidden, too.
+    ok(12, "SELECT count(*), count(status), count(DISTINCT status), count(partner) FROM chu.rows"),
+    ok(12, "SELECT pid FROM chu.rows WHERE status IS NULL OR partner IS NULL ORDER BY 1"),
+    ok(12, "SELECT status, count(*), count(partner) FROM chu.rows GROUP BY status"),
+    ok(12, "SELECT COALESCE(status, 'none'), NULLIF(status, 'known') FROM chu.rows ORDER BY pid, cost"),
 ];
 
 /// What would name, reach or shadow a column that does not exist for the caller.
@@ -163,6 +168,9 @@ pub(super) const HIDDEN_COLUMNS: &[Case] = &[
     no(43, "unknown_column", "SELECT \"__ordinal\" FROM chu.rows"),
     no(43, "unknown_column", "SELECT __odh_subject_0 FROM chu.groups"),
     no(43, "unknown_column", "SELECT count(*) AS \"__odh_k_0\" FROM chu.groups"),
+    no(43, "unknown_column", "SELECT count(*) AS '__odh_k_0' FROM chu.groups"),
+    no(43, "unknown_column", "SELECT sum(cost) FROM (SELECT cost, commune AS '__odh_subject_0' FROM chu.groups) t"),
+    no(43, "unknown_column", "SELECT *, count(*) FROM (SELECT true AS '__ODH_k_0' FROM chu.groups) t GROUP BY ALL"),
     ok(43, "SELECT age AS secret FROM chu.rows ORDER BY secret, pid, cost"),
     ok(43, "SELECT secret FROM (SELECT age AS secret, pid, cost FROM chu.rows) t ORDER BY secret, pid, cost"),
     ok(43, "WITH t AS (SELECT cost AS secret FROM chu.rows) SELECT max(secret), count(*) FROM t"),
