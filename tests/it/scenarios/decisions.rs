@@ -18,7 +18,7 @@ use tonic::Code;
 
 use crate::{
     harness::{Hub, on_both_engines, raw, sane},
-    personas::{Requester, refused},
+    personas::{Operator, Requester, refused},
     world::{self, RESEARCH},
 };
 
@@ -73,12 +73,15 @@ async fn a_policy_that_is_not_what_its_digest_says_denies(hub: &mut Hub) {
     assert!(sqlx::query(sql).execute(&mut db).await.unwrap().rows_affected() > 0);
     hub.serve().await.unwrap();
     let requester = Requester(world.requester.at(&hub.site()).await);
-    // A dataset of which it cannot be decided who may see it is there for nobody but its owner.
-    for purpose in [RESEARCH, "marketing"] {
-        refused(requester.query(purpose, COUNT).await, Code::InvalidArgument, "QUERY_REJECTED");
-    }
-    assert!(faults(hub, "model_mismatch").await >= 2);
-    assert_eq!(denials(hub, "QUERY_REJECTED").await, 2);
+    // Who holds a grant knows of the dataset and is told; what the grant is not for is refused before.
+    refused(requester.query(RESEARCH, COUNT).await, Code::PermissionDenied, "DECISION_FAILED");
+    refused(requester.query("marketing", COUNT).await, Code::PermissionDenied, "DECISION_FAILED");
+    // For others a dataset of which it cannot be decided who may see it is not there.
+    let stranger = Operator(world.operator.at(&hub.site()).await).welcome("third", pb::ParticipantKind::Lab).await;
+    let stranger = stranger.requester().await;
+    refused(stranger.query(RESEARCH, COUNT).await, Code::InvalidArgument, "QUERY_REJECTED");
+    assert!(faults(hub, "model_mismatch").await >= 3);
+    assert_eq!(denials(hub, "DECISION_FAILED").await, 2);
 }
 
 async fn roles_that_change_again_and_again_hold_at_the_next_call_and_disturb_nobody(hub: &mut Hub) {
