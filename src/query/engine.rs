@@ -23,13 +23,14 @@ use super::{
     dataset::{Compiled, GovernedDataset},
     failure::{failed, of_planning, quote, reject},
     guard::{self, Rules},
-    lane,
+    lane, pairs,
     parameters::{Parameterised, plain_type},
     privacy::{NoiseSource, PrivacyLoss, SystemNoise, privatise},
     rewrite::{Protected, makes_a_row, protect, tables_read},
     scan::GovernedScanExec,
     session,
     totalise::{average_as_double, totalise},
+    weight::weigh,
 };
 use crate::{
     audit::{Charged, Committed},
@@ -277,6 +278,7 @@ fn compile(admitted: &Admitted, datasets: &[GovernedDataset]) -> Result<Vec<Arc<
 async fn physical(session: &SessionState, admitted: Admitted, rules: Rules) -> Result<Physical> {
     let plan = session.statement_to_plan(admitted.statement).await.map_err(|error| of_planning(&error))?;
     guard::check(&plan, rules)?;
+    weigh(&plan)?;
     let reads = !tables_read(&plan).map_err(|_| failed("foreign table"))?.is_empty();
     let plan = if rules.aggregate_only { average_as_double(plan).map_err(|error| of_planning(&error))? } else { plan };
     let options = session.config_options();
@@ -305,7 +307,10 @@ async fn physical(session: &SessionState, admitted: Admitted, rules: Rules) -> R
 async fn optimised(session: &SessionState, plan: LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
     // Not `SessionState::optimize`, which would coerce again after the casts have been made total.
     let plan = session.optimizer().optimize(plan, session, |_, _| {}).map_err(|error| of_planning(&error))?;
-    session.query_planner().create_physical_plan(&plan, session).await.map_err(|error| of_planning(&error))
+    let planned = session.query_planner().create_physical_plan(&plan, session).await;
+    let plan = planned.map_err(|error| of_planning(&error))?;
+    pairs::check(&plan)?;
+    Ok(plan)
 }
 
 /// A query that may run once it is in the audit log.

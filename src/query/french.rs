@@ -7,6 +7,15 @@
 /// Patterns in English and French; the number and order of `{}` is the same in both.
 const PATTERNS: &[(&str, &str)] = &[
     (
+        "a join without an equality would compare {} pairs of rows",
+        "une jointure sans égalité comparerait {} paires de lignes",
+    ),
+    (
+        "an expression is too large once its columns are put into it",
+        "une expression est trop grande une fois ses colonnes remplacées par ce qu'elles désignent",
+    ),
+    ("its constants make rows of more than 16384 bytes", "ses constantes font des lignes de plus de 16384 octets"),
+    (
         "a dataset of this query answers with differential privacy: {}",
         "un jeu de données de cette requête répond avec confidentialité différentielle : {}",
     ),

@@ -31,6 +31,7 @@ mod lane;
 mod lineage;
 mod mask;
 mod number;
+mod pairs;
 mod parameters;
 mod predicate;
 mod privacy;
@@ -42,6 +43,7 @@ mod suppress;
 mod template;
 mod total;
 mod totalise;
+mod weight;
 
 pub use admit::{Admitted, TextLimits, limits};
 pub use answer::{Answer, Counters, DatasetCounters};

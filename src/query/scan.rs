@@ -177,6 +177,11 @@ impl GovernedScanExec {
         (self.source.dataset.k.is_some(), self.source.dataset.private.is_some())
     }
 
+    /// The rows that the catalog states.
+    pub(super) fn rows(&self) -> u64 {
+        self.source.dataset.rows
+    }
+
     /// What an explanation may show.
     pub(super) fn label(&self) -> String {
         format!("GovernedScan {}", self.source.dataset.id)

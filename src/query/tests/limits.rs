@@ -14,22 +14,70 @@ fn many() -> Vec<Person> {
 
 #[tokio::test]
 async fn texts_that_grow_by_powers_end_at_a_limit() {
-    let hub = Hub::new(&many());
-    let long = "x".repeat(4_000);
-    let doubled = format!(
-        "SELECT max(length(e.x)) FROM (SELECT d.x || d.x AS x FROM (SELECT c.x || c.x AS x FROM
-         (SELECT b.x || b.x AS x FROM (SELECT a.x || a.x AS x FROM (SELECT commune || '{long}' AS x FROM chu.health) a) b) c) d) e"
-    );
+    let doubled = "SELECT max(length(e.x)) FROM (SELECT d.x || d.x AS x FROM (SELECT c.x || c.x AS x FROM
+         (SELECT b.x || b.x AS x FROM (SELECT a.x || a.x AS x FROM (SELECT commune || 'LONG' AS x FROM chu.health) a) b) c) d) e";
     let concatenated = doubled.replace("d.x || d.x", "concat(d.x, d.x)").replace("c.x || c.x", "concat(c.x, c.x)");
-    for sql in [doubled, concatenated] {
+    let long: &str = "x".repeat(4_000).leak();
+    let hub = Hub::new(&many().into_iter().take(9_000).map(|one| Person { commune: long, ..one }).collect::<Vec<_>>());
+    for sql in [doubled, concatenated.as_str()] {
         let started = Instant::now();
-        let error = hub.error(&sql).await;
+        let error = hub.error(sql).await;
         assert_eq!(error.reason(), Reason::QueryLimit, "{error}");
+        // Constants are weighed before anything runs.
+        assert_eq!(hub.rule(&sql.replace("LONG", long)).await, "too_large");
         assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     }
+    let hub = Hub::new(&many());
     assert_eq!(hub.rows("SELECT max(character_length(commune || '-' || diagnosis)) FROM chu.health").await, ["12"]);
     assert_eq!(hub.rows("SELECT count(*), count(commune || NULL) FROM chu.health").await, ["20000|0"]);
     assert_eq!(hub.rows("SELECT concat('a', NULL, 'b') || 'c'").await, ["abc"]);
+}
+
+#[tokio::test]
+async fn a_constant_that_is_selected_often_is_refused() {
+    let hub = Hub::new(&people());
+    let wide = |columns: usize| {
+        let columns: Vec<String> = (0..columns).map(|at| format!("l AS a{at}")).collect();
+        format!("SELECT {} FROM (SELECT '{}' AS l FROM chu.health) t", columns.join(", "), "x".repeat(4_000))
+    };
+    assert_eq!(hub.rule(&wide(400)).await, "too_large");
+    assert!(!hub.rows(&wide(2)).await.is_empty());
+}
+
+#[tokio::test]
+async fn an_expression_that_grows_by_powers_is_refused_before_it_is_planned() {
+    let hub = Hub::new(&people());
+    let deep = |levels: usize| {
+        let mut from = "(SELECT age AS n FROM chu.health) t".to_owned();
+        for _ in 0..levels {
+            from = format!("(SELECT n + n + n + n + n + n AS n FROM {from}) t");
+        }
+        from
+    };
+    let started = Instant::now();
+    for sql in [
+        format!("SELECT count(*) FROM {} WHERE n > 1", deep(14)),
+        format!("SELECT count(*) FROM region.communes c, {} WHERE c.population < n", deep(14)),
+        format!("WITH v AS (SELECT n FROM {}) SELECT max(n) FROM v", deep(12)),
+    ] {
+        assert_eq!(hub.rule(&sql).await, "too_complex", "{sql}");
+    }
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    assert!(!hub.rows(&format!("SELECT max(n) FROM {} WHERE n > 1", deep(3))).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_join_that_nobody_could_wait_for_is_refused_by_the_rows_of_the_catalog() {
+    let hub = Hub::new(&many());
+    for sql in [
+        "SELECT count(*) FROM chu.health a, chu.health b, chu.health c WHERE a.cost + b.cost + c.cost < 8",
+        "SELECT count(*) FROM chu.health a, chu.health b, chu.health c",
+    ] {
+        assert_eq!(hub.rule(sql).await, "too_complex", "{sql}");
+    }
+    // One row beside another is no product.
+    let scalar = "SELECT (SELECT max(age) FROM chu.health) - (SELECT min(age) FROM chu.health)";
+    assert_eq!(hub.rows(scalar).await.len(), 1);
 }
 
 #[tokio::test]
