@@ -37,7 +37,9 @@ impl Terminal {
     pub(crate) fn odh(folder: &Path, locale: &str, args: &str, file: &str) -> Self {
         let odh = env!("CARGO_BIN_EXE_odh");
         let mut script = Command::new("script");
-        script.args(["--quiet", "--return", "--command", &format!("exec '{odh}' {args} > '{file}'"), "/dev/null"]);
+        // What runs in the background of a shell is deaf to the interrupt key, and so is all that it starts.
+        let command = format!("exec env --default-signal=INT,QUIT '{odh}' {args} > '{file}'");
+        script.args(["--quiet", "--return", "--command", &command, "/dev/null"]);
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ODH_")) {
             script.env_remove(name);
         }

@@ -123,7 +123,11 @@ async fn one_member_cannot_take_every_slot(hub: &mut Hub) {
 
 async fn queries_that_would_eat_the_machine_end_at_a_limit(hub: &mut Hub) {
     let world = world::small(hub).await;
-    let sql = "select a.pid, b.pid, c.pid from chu.stays a, chu.stays b, chu.stays c";
+    let product = "select a.pid, b.pid, c.pid from chu.stays a, chu.stays b, chu.stays c";
+    let status = world.requester.query(RESEARCH, product).await.unwrap_err();
+    assert_eq!((reason(&status).as_str(), metadata(&status, "rule").as_str()), ("QUERY_REJECTED", "too_complex"));
+    let sql = "select a.pid, b.pid, c.pid from chu.stays a join chu.stays b on a.commune = b.commune
+               join chu.stays c on b.commune = c.commune";
     let started = Instant::now();
     let status = world.requester.query(RESEARCH, sql).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
