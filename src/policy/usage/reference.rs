@@ -9,7 +9,7 @@ use crate::{
 const EU: &str = "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK";
 
 /// The governing permit and every rule's part.
-pub(in crate::policy) fn evaluate(policy: &Policy, q: &Question<'_>, v: &Vocabulary) -> (Option<Name>, Vec<RuleTrace>) {
+pub(crate) fn evaluate(policy: &Policy, q: &Question<'_>, v: &Vocabulary) -> (Option<Name>, Vec<RuleTrace>) {
     let trace: Vec<_> = policy.rules.iter().map(|rule| outcome(rule, q, v)).collect();
     if trace.iter().any(|t| matches!(t.outcome, RuleOutcome::Denies | RuleOutcome::Unknown)) {
         return (None, trace);
