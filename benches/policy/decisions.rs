@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, hint::black_box, time::Duration};
 
 use odh::{
     domain::{
-        Action, Caller, Columns, Credential, Effect, How, Kind, LegalBasis, MemberId, ParticipantId, ParticipantState,
-        Policy, Role, Rule, Text, Timestamp, Who, Window,
+        Action, Caller, Columns, Effect, How, Kind, LegalBasis, MemberId, Policy, Role, Rule, Text, Timestamp, Who,
+        Window,
     },
     policy::{Act, Attributes, CompiledPolicy, Domain, Family, HubPolicy, Membership, Question, decide, vocabulary},
 };
@@ -72,16 +72,12 @@ pub(crate) fn usage(table: &mut Table) {
 
 /// A member of participant `p<index>`: a requester, or of every third one a steward.
 pub(crate) fn caller(index: usize) -> Caller {
+    let member = MemberId::generate(Timestamp::from_micros(1_780_000_000_000_000));
     Caller {
-        member: MemberId::generate(Timestamp::from_micros(1_780_000_000_000_000)),
-        participant: format!("p{index}").parse::<ParticipantId>().unwrap(),
         roles: [if index.is_multiple_of(3) { Role::Steward } else { Role::Requester }].into(),
-        participant_state: ParticipantState::Active,
-        kind: Kind::Lab,
         sector: Some("health".to_owned()),
-        country: "FR".to_owned(),
         accreditations: BTreeSet::from(["hds".to_owned()]),
-        credential: Credential::Certificate { fingerprint: String::new() },
+        ..crate::caller::requester(member, format!("p{index}").parse().unwrap())
     }
 }
 

@@ -12,6 +12,8 @@
 )]
 
 mod audited;
+#[path = "../support/caller.rs"]
+mod caller;
 mod decisions;
 mod publish;
 mod reload;

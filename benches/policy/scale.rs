@@ -11,10 +11,7 @@ use cpu_time::ProcessTime;
 use odh::{
     app::App,
     config::{Config, SecretUrl},
-    domain::{
-        Caller, Column, ColumnRole, ColumnType, Credential, DatasetId, Digest, Kind, ParticipantState, Policy,
-        PurposeSlug, Role, SystemClock,
-    },
+    domain::{Caller, Column, ColumnRole, ColumnType, DatasetId, Digest, Policy, PurposeSlug, SystemClock},
     grpc,
     policy::manifest,
     service::{OperatorIdentity, QueryRequest, Services},
@@ -25,7 +22,10 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
-use crate::support::{Samples, Table};
+use crate::{
+    caller,
+    support::{Samples, Table},
+};
 
 const SMALL: usize = 1_000;
 const LARGE: usize = 1_000_000;
@@ -116,17 +116,7 @@ pub(crate) async fn decide(services: &Services, size: usize, index: usize) {
 
 fn grantee(size: usize, index: usize) -> Caller {
     let number = (index + 1) % size.min(MOST_MEMBERS);
-    Caller {
-        member: member(number).parse().unwrap(),
-        participant: participant(number).parse().unwrap(),
-        roles: [Role::Requester].into(),
-        participant_state: ParticipantState::Active,
-        kind: Kind::Lab,
-        sector: None,
-        country: "FR".to_owned(),
-        accreditations: std::collections::BTreeSet::default(),
-        credential: Credential::Certificate { fingerprint: String::new() },
-    }
+    caller::requester(member(number).parse().unwrap(), participant(number).parse().unwrap())
 }
 
 async fn open(dir: &Path) -> Services {

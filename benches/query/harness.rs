@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use odh::{
     app::App,
     config::{Config, SecretUrl},
-    domain::{Caller, Credential, Kind, ParticipantState, Role, SystemClock},
+    domain::{Caller, SystemClock},
     error::Result,
     grpc::{self, pb},
     server::Listeners,
@@ -16,7 +16,10 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::personas::{Admin, Operator, Requester, Steward};
+use crate::{
+    caller,
+    personas::{Admin, Operator, Requester, Steward},
+};
 
 /// The id of the hub of the bench.
 pub(crate) const HUB_ID: &str = "hub.bench";
@@ -97,17 +100,10 @@ impl Hub {
 
     /// The requester as the use cases see it.
     pub(crate) fn caller(&self) -> Caller {
-        Caller {
-            member: self.requester.name.rsplit('/').next().unwrap().parse().unwrap(),
-            participant: self.requester.participant.parse().unwrap(),
-            roles: [Role::Requester].into(),
-            participant_state: ParticipantState::Active,
-            kind: Kind::Lab,
-            sector: None,
-            country: "FR".to_owned(),
-            accreditations: std::collections::BTreeSet::default(),
-            credential: Credential::Certificate { fingerprint: String::new() },
-        }
+        caller::requester(
+            self.requester.name.rsplit('/').next().unwrap().parse().unwrap(),
+            self.requester.participant.parse().unwrap(),
+        )
     }
 
     /// Ends it and removes its directory.

@@ -12,6 +12,8 @@
     reason = "a bench that cannot go on stops, and prints its figures"
 )]
 
+#[path = "../support/caller.rs"]
+mod caller;
 mod consent;
 mod export;
 mod groups;

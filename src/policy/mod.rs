@@ -27,7 +27,7 @@ use casbin::{CoreApi, DefaultModel, Enforcer, Model};
 use futures::FutureExt;
 
 pub use analysis::Surroundings;
-pub use check::{Coverage, Covered, Finding, Severity, check, check_among, coverage};
+pub use check::{Coverage, Covered, Finding, Severity, check, check_among, coverage, require_no_error};
 pub use diff::{Difference, DifferenceKind, diff};
 pub use fault::Fault;
 pub use hub::{Act, Domain, Family, HubPolicy, Membership, Permit};

@@ -27,6 +27,55 @@ pub(crate) fn any_policy(purposes: Vec<PurposeSlug>) -> impl Strategy<Value = Po
     })
 }
 
+/// A policy whose rules, permits and denies, cross each other in many ways: what is dear to analyse and to compare. The
+/// first rule permits reading to anyone. The same `seed` gives the same policy.
+pub(crate) fn crossing(seed: u64, rules: usize, purposes: &[PurposeSlug]) -> Policy {
+    let mut state = seed;
+    let mut roll = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % below
+    };
+    let texts = |text: &str| std::collections::BTreeSet::from([text.to_owned()]);
+    let mut rules: Vec<Rule> = (0..rules)
+        .map(|index| {
+            let from = i64::try_from(roll(20)).unwrap();
+            let effect = if roll(3) == 0 { Effect::Permit } else { Effect::Deny };
+            Rule {
+                id: parsed(&format!("r{index}")),
+                effect,
+                actions: [Action::Read].into(),
+                who: Who {
+                    accreditations: texts(&format!("a{}", roll(12))),
+                    countries: texts(["FR", "DE", "IT", "ES", "PL", "EU"][roll(6)]),
+                    ..Who::default()
+                },
+                columns: if roll(3) == 0 { Columns::All } else { Columns::Only(texts(["a", "b"][roll(2)])) },
+                purposes: [purposes[roll(purposes.len())].clone()].into(),
+                legal_basis: (effect == Effect::Permit).then_some(LegalBasis::NotPersonal),
+                when: vec![Window {
+                    from: Some(Timestamp::from_micros(from)),
+                    until: Some(Timestamp::from_micros(from + 20)),
+                }],
+                how: How::default(),
+                duties: Vec::new(),
+                text: Text::default(),
+            }
+        })
+        .collect();
+    if let Some(first) = rules.first_mut() {
+        *first = Rule {
+            effect: Effect::Permit,
+            who: Who::default(),
+            columns: Columns::All,
+            purposes: std::collections::BTreeSet::new(),
+            legal_basis: Some(LegalBasis::NotPersonal),
+            when: Vec::new(),
+            ..first.clone()
+        };
+    }
+    Policy { dataset: parsed("chu.stays"), rules, floor: How::default() }
+}
+
 /// One rule; a deny neither limits nor obliges.
 pub(crate) fn any_rule(purposes: Vec<PurposeSlug>) -> impl Strategy<Value = Rule> {
     let bases = [

@@ -94,15 +94,17 @@ impl Scale {
             scope.weights = inputs.iter().cloned().reduce(heavier).unwrap_or_default();
         }
         let mut weights = Vec::new();
+        self.outer.push(scope);
         for expr in plan.expressions() {
-            let weight;
-            (scope, weight) = self.weigh_in(scope, &expr)?;
+            let weight = self.expr(&expr)?;
             self.nodes = self.nodes.saturating_add(weight.nodes);
             if weight.nodes > MOST_NODES || self.nodes > MOST_NODES_IN_ALL {
                 return Err(too_large("too_complex", "an expression is too large once its columns are put into it"));
             }
             weights.push(weight);
         }
+        let scope = self.outer.pop();
+        let found = |column: &Column| scope.as_ref().and_then(|scope| scope.find(column)).unwrap_or(Weight::ONE);
         let out = match plan {
             LogicalPlan::Projection(_) => weights,
             LogicalPlan::Aggregate(_) => {
@@ -114,7 +116,7 @@ impl Scale {
             LogicalPlan::SubqueryAlias(_) | LogicalPlan::Union(_) => {
                 inputs.into_iter().reduce(heavier).unwrap_or_default()
             }
-            _ => plan.schema().columns().iter().map(|column| scope.find(column).unwrap_or(Weight::ONE)).collect(),
+            _ => plan.schema().columns().iter().map(found).collect(),
         };
         if matches!(plan, LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_) | LogicalPlan::Join(_)) {
             let bytes = out.iter().fold(0_usize, |sum, weight| sum.saturating_add(weight.bytes));
@@ -124,13 +126,6 @@ impl Scale {
             }
         }
         Ok(out)
-    }
-
-    fn weigh_in(&mut self, scope: Scope, expr: &Expr) -> std::result::Result<(Scope, Weight), Refusal> {
-        self.outer.push(scope);
-        let weight = self.expr(expr);
-        let scope = self.outer.pop().unwrap_or_else(|| Scope { schema: DFSchema::empty(), weights: Vec::new() });
-        Ok((scope, weight?))
     }
 
     fn expr(&mut self, expr: &Expr) -> std::result::Result<Weight, Refusal> {

@@ -9,12 +9,12 @@ use crate::{
     audit::Committed,
     domain::{
         Access, Caller, ColumnNote, Dataset, DatasetId, DatasetState, Digest, EntryDraft, EntryKind, Page, PageRequest,
-        ParticipantId, PolicyVersion, Snapshot, SnapshotId, SubjectKey,
+        ParticipantId, Snapshot, SnapshotId, SubjectKey,
     },
     error::{Error, Reason, Result},
-    policy::{Act, Attributes, Family, Fault, Permit},
+    policy::{Act, Family, Permit},
     query::ingest::{self, Format, Ingested, Instructions, Limits, Source},
-    store::{access, dataset, policy},
+    store::dataset,
 };
 
 /// Subjects per staged job: a few milliseconds of the writer's time each.
@@ -100,8 +100,9 @@ impl Services {
     pub async fn dataset(&self, caller: &Caller, id: &DatasetId) -> Result<Dataset> {
         let permit = self.authorise(caller, &caller.participant, Family::Dataset, Act::Discover).await?;
         let not_found = || Error::not_found(format_args!("dataset `{id}`"));
-        let found = dataset::lookup(&mut self.read_as(&permit).await?, id).await?.ok_or_else(not_found)?;
-        if self.may_see(caller, &found).await? { Ok(found) } else { Err(not_found()) }
+        let mut tx = self.read_as(&permit).await?;
+        let found = dataset::lookup(&mut tx, id).await?.ok_or_else(not_found)?;
+        if self.may_see(&mut tx, caller, &found).await? { Ok(found) } else { Err(not_found()) }
     }
 
     /// Datasets that match, of those the caller may see.
@@ -118,47 +119,15 @@ impl Services {
             return Err(Error::invalid("query", "more than 20 words or 1,000 bytes"));
         }
         let filter = dataset::Filter { words, owner, viewer: Some(caller.participant.clone()) };
-        let found = dataset::list(&mut self.read_as(&permit).await?, &filter, page).await?;
-        let Page { items: candidates, next } = found;
+        let mut tx = self.read_as(&permit).await?;
+        let Page { items: candidates, next } = dataset::list(&mut tx, &filter, page).await?;
         let mut items = Vec::with_capacity(candidates.len());
         for candidate in candidates {
-            if self.may_see(caller, &candidate).await? {
+            if self.may_see(&mut tx, caller, &candidate).await? {
                 items.push(candidate);
             }
         }
         Ok(Page { items, next })
-    }
-
-    /// Owners see their own, and who holds a grant in force what it is for. Of others one sees what is published and has
-    /// a policy in force, unless that rules discovery otherwise or is at fault.
-    pub(super) async fn may_see(&self, caller: &Caller, dataset: &Dataset) -> Result<bool> {
-        if dataset.id.owner == caller.participant {
-            return Ok(true);
-        }
-        if dataset.state != DatasetState::Published {
-            return Ok(false);
-        }
-        let mut tx = self.read().await?;
-        if let Some(version) = policy::in_force(&mut tx, &dataset.id).await?
-            && self.shows(caller, dataset, &version)?
-        {
-            return Ok(true);
-        }
-        // Grants go on when their policy is retired or another follows it.
-        let now = self.now();
-        let grants = access::grants_on(&mut tx, &caller.participant, &dataset.id).await?;
-        Ok(grants.iter().any(|grant| grant.require_in_force(now).is_ok()))
-    }
-
-    fn shows(&self, caller: &Caller, dataset: &Dataset, version: &PolicyVersion) -> Result<bool> {
-        let who = Attributes::from(caller);
-        let sees = || self.judge(&*self.compiled(version)?, &who, dataset)?.sees();
-        // What could not be decided of this dataset is not seen: the fault has raised its alert. A clock that is not to be
-        // trusted is no matter of a dataset, and saying so tells nothing of one.
-        match sees() {
-            Err(error) if Fault::of(&error) == Some(Fault::ClockSkew) => Err(error),
-            other => Ok(other.unwrap_or(false)),
-        }
     }
 
     /// Changes a dataset's entry.
@@ -266,14 +235,6 @@ impl Services {
     /// Where a snapshot's object lies.
     pub(super) fn object_path(&self, snapshot: SnapshotId) -> PathBuf {
         self.settings().data_dir.join("objects").join(format!("{snapshot}.parquet"))
-    }
-
-    /// A refusal about another owner's dataset says no more than that it may not exist (P9).
-    pub(super) fn hide(error: Error, caller: &Caller, id: &DatasetId) -> Error {
-        if id.owner == caller.participant {
-            return error;
-        }
-        Error::not_found(format_args!("dataset `{id}`")).in_place_of(error.reason())
     }
 }
 

@@ -25,6 +25,7 @@ mod query;
 mod retention;
 mod roles;
 mod setup;
+mod sight;
 mod simulate;
 mod witness;
 

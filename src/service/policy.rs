@@ -8,7 +8,7 @@ use crate::{
         Policy, PolicyState, PolicyVersion, Purpose, PurposeSlug,
     },
     error::{Error, Reason, Result},
-    policy::{self as engine, Act, Attributes, Covered, Family, Finding, Severity, Surroundings, explain},
+    policy::{self as engine, Act, Attributes, Covered, Family, Finding, Surroundings, explain},
     query::check_how,
     store::{access, dataset, policy},
 };
@@ -99,15 +99,6 @@ impl Services {
         Ok((version, check, committed))
     }
 
-    /// The dataset whose policies the caller may read: one that it sees, and of who audits the hub any.
-    pub(super) async fn policed(&self, caller: &Caller, id: &DatasetId) -> Result<Dataset> {
-        if !self.audits_all(caller).await {
-            return self.dataset(caller, id).await;
-        }
-        let found = dataset::lookup(&mut self.read().await?, id).await?;
-        found.ok_or_else(|| Error::not_found(format_args!("dataset `{id}`")))
-    }
-
     /// A version. Drafts are seen by their owner only.
     pub async fn policy(&self, caller: &Caller, id: &DatasetId, version: Option<i64>) -> Result<PolicyVersion> {
         let permit = self.authorise(caller, &caller.participant, Family::Policy, Act::Read).await?;
@@ -169,13 +160,7 @@ impl Services {
         let draft = self.policy(caller, id, Some(version)).await?;
         let dataset = self.dataset(caller, id).await?;
         let check = self.check(&draft.policy, &dataset).await?;
-        if let Some(finding) = check.findings.iter().find(|finding| finding.severity == Severity::Error) {
-            return Err(Error::new(Reason::PolicyInvalid).with("path", &finding.path).with_words(
-                "detail",
-                &finding.message_en,
-                &finding.message_fr,
-            ));
-        }
+        engine::require_no_error(&check.findings)?;
         // What the engine cannot enforce is refused here, not ignored there (P8).
         for how in draft.policy.rules.iter().map(|rule| &rule.how).chain([&draft.policy.floor]) {
             check_how(how, dataset.columns())?;

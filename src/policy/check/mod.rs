@@ -17,7 +17,10 @@ use std::collections::BTreeSet;
 pub use coverage::{Coverage, Covered, coverage};
 
 use super::analysis::{self, Surroundings};
-use crate::domain::{Column, Dataset, Policy, Text, Vocabulary};
+use crate::{
+    domain::{Column, Dataset, Policy, Text, Vocabulary},
+    error::{Error, Reason, Result},
+};
 
 /// Most rules of one policy: each adds to the cost of every decision.
 pub const MAX_RULES: usize = 200;
@@ -67,6 +70,16 @@ pub fn check_among(
     checker.honoured();
     checker.findings.extend(analysis::findings(policy, dataset, vocabulary, around));
     checker.findings
+}
+
+/// Refuses what has an error: `POLICY_INVALID` with the first of them.
+pub fn require_no_error(findings: &[Finding]) -> Result<()> {
+    match findings.iter().find(|finding| finding.severity == Severity::Error) {
+        None => Ok(()),
+        Some(Finding { path, message_en, message_fr, .. }) => {
+            Err(Error::new(Reason::PolicyInvalid).with("path", path).with_words("detail", message_en, message_fr))
+        }
+    }
 }
 
 struct Checker<'a> {

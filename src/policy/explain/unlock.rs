@@ -25,6 +25,8 @@ const MOST_TRIED: usize = 20;
 const MOST_TOLD: usize = 3;
 /// Most rules that are evaluated, all questions together: whoever writes a policy must not make a denial dear.
 const MOST_EVALUATED: usize = 4_000;
+/// The same for the questions about one rule.
+const MOST_EVALUATED_OF_ONE: usize = 800;
 /// Most changes of one question.
 const MOST_STEPS: usize = 8;
 
@@ -109,10 +111,10 @@ pub fn unlocks(policy: &CompiledPolicy, question: &Question<'_>, vocabulary: &Vo
     }
     let rules = &policy.policy().rules;
     let known = rules.iter().filter(|rule| rule.effect == Effect::Permit && may_know(rule, &question.who.participant));
-    let mut left = MOST_ASKED.min(u32::try_from(MOST_EVALUATED / rules.len().max(1)).unwrap_or(MOST_ASKED));
+    let mut left = MOST_EVALUATED;
     let mut found = Vec::new();
     for rule in known.take(MOST_TRIED) {
-        let own = left.min(MOST_ASKED_OF_ONE);
+        let own = left.min(MOST_EVALUATED_OF_ONE);
         let attempt = Attempt { policy, rule, vocabulary, left: Cell::new(own) };
         found.extend(attempt.run(question));
         left -= own - attempt.left.get();
@@ -124,9 +126,6 @@ pub fn unlocks(policy: &CompiledPolicy, question: &Question<'_>, vocabulary: &Vo
 
 /// Most columns that are tried one by one.
 const MOST_COLUMNS: usize = 40;
-/// Most questions that are asked, and most about one rule.
-const MOST_ASKED: u32 = 600;
-const MOST_ASKED_OF_ONE: u32 = 120;
 /// Most other values of one thing that are tried.
 const MOST_VALUES: usize = 12;
 
@@ -134,8 +133,8 @@ struct Attempt<'a> {
     policy: &'a CompiledPolicy,
     rule: &'a Rule,
     vocabulary: &'a Vocabulary,
-    /// How many questions may still be asked.
-    left: Cell<u32>,
+    /// How many rules may still be evaluated.
+    left: Cell<usize>,
 }
 
 /// The question as it stands, with everything of its own.
@@ -183,7 +182,7 @@ impl Attempt<'_> {
     }
 
     fn ask(&self, asked: &Asked) -> Option<Said> {
-        self.left.set(self.left.get().checked_sub(1)?);
+        self.left.set(self.left.get().checked_sub(self.policy.policy().rules.len())?);
         let question = Question {
             who: &asked.who,
             purpose: asked.purpose.as_ref(),

@@ -130,14 +130,10 @@ impl Services {
         };
         let dataset = dataset::lookup(tx, id).await?.ok_or_else(unknown)?;
         let readable = dataset.snapshot.is_some() && dataset.state != DatasetState::Retired;
-        if readable
-            && (self.may_see(caller, &dataset).await?
-                || !access::grants_on(tx, &caller.participant, id).await?.is_empty())
-        {
-            Ok(dataset)
-        } else {
-            Err(unknown())
-        }
+        let known = readable
+            && (self.is_shown(tx, caller, &dataset).await?
+                || !access::grants_on(tx, &caller.participant, id).await?.is_empty());
+        if known { Ok(dataset) } else { Err(unknown()) }
     }
 
     pub(super) async fn terms(

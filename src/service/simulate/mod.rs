@@ -18,8 +18,8 @@ use crate::{
         AccessRequestId, Action, Caller, Dataset, Digest, EntryDraft, EntryKind, GrantId, How, Name, ParticipantId,
         Policy, PolicyVersion, PurposeSlug, Text, Timestamp,
     },
-    error::{Error, Reason, Result},
-    policy::{Act, CompiledPolicy, Family, Severity, diff::TermChange},
+    error::{Error, Result},
+    policy::{Act, CompiledPolicy, Family, diff::TermChange},
     store::policy,
 };
 
@@ -142,14 +142,7 @@ impl Services {
         }
         let (tried, of) = (draft.clone(), dataset.clone());
         self.aside(move |services| {
-            let checked = crate::policy::check(&tried, &of, services.vocabulary());
-            match checked.iter().find(|finding| finding.severity == Severity::Error) {
-                None => Ok(()),
-                Some(finding) => {
-                    let error = Error::new(Reason::PolicyInvalid).with("path", &finding.path);
-                    Err(error.with_words("detail", &finding.message_en, &finding.message_fr))
-                }
-            }
+            crate::policy::require_no_error(&crate::policy::check(&tried, &of, services.vocabulary()))
         })
         .await?;
         let in_force = policy::in_force(&mut self.read_as(&permit).await?, &id).await?;

@@ -1,13 +1,10 @@
-//! Tiles follow the entries, are made up for, and are refused when they were edited; what proofs cost at ten million.
+//! Tiles follow the entries, are made up for, and are refused when they were edited.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
 use super::{Signer, entry, leaf_hashes, store};
 use crate::{
-    audit::{CheckpointSigner as _, Frontier, Hash, consistency_ranges, inclusion_ranges},
+    audit::{CheckpointSigner as _, Frontier, Hash},
     store::{Store, audit},
 };
 
@@ -87,44 +84,4 @@ async fn p4_a_tile_or_head_that_was_edited_is_not_signed_for() {
     second.close().await;
     let refused = store(dir.path(), &signer).await.unwrap_err();
     assert!(refused.message_en().contains("its entries and its head disagree"), "{refused}");
-}
-
-/// Writes 330 MB: `cargo test --lib ten_million -- --ignored --nocapture`.
-#[tokio::test]
-#[ignore = "writes 330 MB of tiles to measure what a proof costs"]
-async fn proofs_at_ten_million_entries_take_less_than_a_millisecond() {
-    const SIZE: u64 = 39_062 * 256;
-    let dir = tempfile::tempdir().unwrap();
-    let store = store(dir.path(), &Arc::new(Signer::new())).await.unwrap();
-    let mut tx = store.read().await.unwrap();
-    sqlx::query("BEGIN").execute(tx.conn()).await.unwrap();
-    let mut frontier = Frontier::default();
-    for first in (0..SIZE).step_by(256) {
-        let hashes: Vec<Hash> = (first..first + 256).map(|n| crate::audit::leaf_hash(&n.to_be_bytes())).collect();
-        for hash in &hashes {
-            frontier.append(hash);
-        }
-        super::super::tile::grow(&mut tx, "a", first, &hashes).await.unwrap();
-    }
-    sqlx::query("COMMIT").execute(tx.conn()).await.unwrap();
-    assert_eq!(audit::root(&mut tx, "a", SIZE).await.unwrap(), frontier.root());
-    for (name, consistency) in [("inclusion", false), ("consistency", true)] {
-        let mut took = Vec::new();
-        for round in 1..=2_000_u64 {
-            let at = round.wrapping_mul(0x9e37_79b9_7f4a_7c15) % SIZE;
-            let started = Instant::now();
-            let ranges =
-                if consistency { consistency_ranges(at + 1, SIZE) } else { inclusion_ranges(at, SIZE) }.unwrap();
-            let tiles = audit::tiles(&mut tx, "a", &ranges, SIZE).await.unwrap();
-            for range in &ranges {
-                std::hint::black_box(tiles.root(range).unwrap());
-            }
-            took.push(started.elapsed());
-        }
-        took.sort();
-        println!("{name}: p50 {:?}, p99 {:?}, max {:?}", took[1_000], took[1_980], took[1_999]);
-        assert!(took[1_980] < Duration::from_millis(1), "{name}: {:?}", took[1_980]);
-    }
-    drop(tx);
-    store.close().await;
 }

@@ -1,6 +1,9 @@
 //! P5: whatever is sent, the hub stays up, answers with a clear code, and serves the next caller.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
 
 use odh::grpc::pb;
 use prost::Message as _;
@@ -11,7 +14,8 @@ use crate::{
         Hub, on_both_engines,
         raw::{frame, post},
     },
-    personas::{metadata, reason, refused},
+    personas::{Requester, metadata, reason, refused},
+    policies::{only, permit, policy},
     world::{self, RESEARCH, World},
 };
 
@@ -22,6 +26,8 @@ on_both_engines!(
     one_member_cannot_take_every_slot,
     queries_that_would_eat_the_machine_end_at_a_limit,
     hostile_names_are_refused_by_name,
+    a_call_holds_one_connection_to_the_database_at_a_time,
+    what_computes_for_long_holds_up_nobody_elses_calls,
 );
 
 async fn garbage_instead_of_messages_is_answered(hub: &mut Hub) {
@@ -134,6 +140,76 @@ async fn queries_that_would_eat_the_machine_end_at_a_limit(hub: &mut Hub) {
     assert_eq!(reason(&status), "QUERY_LIMIT", "{status:?}");
     assert!(started.elapsed() < hub.config.query.deadline + Duration::from_secs(5));
     alive(&world).await;
+}
+
+/// Two at once would have callers wait for each other: all for their second one, with none left.
+async fn a_call_holds_one_connection_to_the_database_at_a_time(hub: &mut Hub) {
+    let world = world::small(hub).await;
+    hub.end().await;
+    // One for the writer, one for everybody else.
+    hub.config.database.max_connections = 2;
+    hub.serve().await.unwrap();
+    let requester = Requester(world.requester.at(&hub.site()).await);
+    let count = "select count(*) from chu.stays";
+    let asked = (0..24).map(|number| {
+        let (requester, dataset) = (&requester, world.steward.dataset("stays"));
+        async move {
+            match number % 4 {
+                0 => requester.explain(RESEARCH, count).await.map(drop),
+                1 => {
+                    let request = pb::ListDatasetsRequest::default();
+                    requester.client.catalog().list_datasets(request).await.map(drop)
+                }
+                2 => {
+                    let request = pb::ListPoliciesRequest { parent: dataset, ..Default::default() };
+                    requester.client.policies().list_policies(request).await.map(drop)
+                }
+                _ => {
+                    let (action, purpose) = (pb::Action::Aggregate.into(), RESEARCH.to_owned());
+                    let request = pb::ExplainDecisionRequest { dataset, action, purpose, ..Default::default() };
+                    requester.client.policies().explain_decision(request).await.map(drop)
+                }
+            }
+        }
+    });
+    for answer in futures::future::join_all(asked).await {
+        answer.unwrap();
+    }
+    assert!(requester.query(RESEARCH, count).await.unwrap().number() > 0);
+}
+
+async fn what_computes_for_long_holds_up_nobody_elses_calls(hub: &mut Hub) {
+    let world = world::small(hub).await;
+    let dataset = world.steward.dataset("stays");
+    let rules = (0..80).map(|number| pb::Rule {
+        columns: Some(only(&[["age", "cost", "commune", "pid"][number % 4]])),
+        who: Some(pb::Who { accreditations: vec![format!("a{number}")], ..Default::default() }),
+        ..permit(&format!("r{number}"), &[pb::Action::Read], &["marketing"])
+    });
+    let heavy = policy(&dataset, rules.collect());
+    let check = || {
+        let mut policies = world.steward.client.policies();
+        let request = pb::CheckPolicyRequest { policy: Some(heavy.clone()) };
+        async move { policies.check_policy(request).await.map(drop) }
+    };
+    let done = AtomicBool::new(false);
+    let checks = async {
+        for answer in futures::future::join_all((0..6).map(|_| check())).await {
+            answer.unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+    };
+    let others = async {
+        let mut answered = 0;
+        while !done.load(Ordering::Relaxed) {
+            let request = pb::ListDatasetsRequest::default();
+            world.requester.client.catalog().list_datasets(request).await.unwrap();
+            answered += 1;
+        }
+        answered
+    };
+    let ((), answered) = tokio::join!(checks, others);
+    assert!(answered >= 6, "only {answered} calls were answered beside six checks");
 }
 
 async fn hostile_names_are_refused_by_name(hub: &mut Hub) {

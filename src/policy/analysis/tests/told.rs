@@ -1,6 +1,7 @@
 //! What is told of denies and lists of names, and that a policy that is hard to analyse is given up soon.
 
 use super::*;
+use crate::policy::testing::crossing;
 
 fn all_of(manifest: &str) -> Vec<(Severity, String, String)> {
     let policy = manifest::parse(manifest).unwrap();
@@ -111,30 +112,7 @@ proptest! {
 #[test]
 fn rules_that_cross_in_many_ways_are_given_up_soon() {
     let purposes: Vec<PurposeSlug> = VOCABULARY.purposes().map(|purpose| purpose.slug.clone()).collect();
-    let mut state = 7_u64;
-    let mut roll = |below: usize| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(state >> 33).unwrap() % below
-    };
-    let rules = (0..MAX_RULES).map(|index| {
-        let from = i64::try_from(roll(20)).unwrap();
-        Rule {
-            id: format!("r{index}").parse::<Name>().unwrap(),
-            actions: [Action::Read].into(),
-            who: Who {
-                accreditations: [format!("a{}", roll(12))].into(),
-                countries: texts(&[["FR", "DE", "IT", "ES", "PL", "EU"][roll(6)]]),
-                ..Who::default()
-            },
-            purposes: [purposes[roll(purposes.len())].clone()].into(),
-            columns: if roll(3) == 0 { Columns::All } else { Columns::Only(texts(&[["a", "b"][roll(2)]])) },
-            when: vec![Window { from: Some(at(from)), until: Some(at(from + 20)) }],
-            ..rule(if roll(3) == 0 { Effect::Permit } else { Effect::Deny }, None)
-        }
-    });
-    let mut rules: Vec<Rule> = rules.collect();
-    rules[0] = Rule { id: "r0".parse().unwrap(), actions: [Action::Read].into(), ..rule(Effect::Permit, None) };
-    let policy = Policy { dataset: "chu.stays".parse().unwrap(), rules, floor: How::default() };
+    let policy = crossing(7, MAX_RULES, &purposes);
     let started = cpu_time::ThreadTime::now();
     let found = findings(&policy, &dataset(Access::Restricted), &VOCABULARY, &Surroundings::default());
     let took = started.elapsed();
