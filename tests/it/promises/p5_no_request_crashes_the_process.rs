@@ -209,7 +209,8 @@ async fn what_computes_for_long_holds_up_nobody_elses_calls(hub: &mut Hub) {
         answered
     };
     let ((), answered) = tokio::join!(checks, others);
-    assert!(answered >= 6, "only {answered} calls were answered beside six checks");
+    // Some 300 of them; on the threads that answer calls, checks left time for 3 to 8.
+    assert!(answered >= 30, "only {answered} calls were answered beside six checks");
 }
 
 async fn hostile_names_are_refused_by_name(hub: &mut Hub) {
