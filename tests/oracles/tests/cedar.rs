@@ -15,7 +15,6 @@ use odh::{
 use proptest::{strategy::Strategy as _, strategy::ValueTree as _, test_runner::TestRunner};
 
 #[path = "../../../src/policy/usage/generate.rs"]
-#[expect(dead_code, reason = "the hub's own properties use the rest")]
 mod generate;
 #[path = "../../../src/policy/usage/reference.rs"]
 mod reference;

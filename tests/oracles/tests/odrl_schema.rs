@@ -2,6 +2,7 @@
 //! processor.
 
 #[path = "../../../src/policy/testing.rs"]
+#[expect(dead_code, reason = "the analysis and the comparison of policies use the rest")]
 mod testing;
 
 mod conformance;
